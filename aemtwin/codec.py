@@ -1,0 +1,137 @@
+"""Records as builtins, and back: what msgpack, serpent and JSON can carry.
+
+`aemtwin.remote` sends them to clients, `aemtwin.journal` keeps them on disk. Arrays
+become shape, dtype and bytes; NumPy alone is imported, so that a client stays small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.errors import BadRequest
+from aemtwin.measurement import Measurement
+
+Record = TypeVar("Record")
+ENCODINGS = ("bytes", "list")
+
+
+def to_wire(value: Any, encoding: str = "bytes") -> Any:
+    """Turn a record, however deep, into builtins.
+
+    Args:
+        value: A dataclass of ours, an array, or builtins with those inside.
+        encoding: "bytes" for arrays as bytes, "list" for nested lists.
+    """
+    if isinstance(value, np.ndarray):
+        return array_to_wire(value, encoding)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Measurement):
+        return measurement_to_wire(value, encoding)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: to_wire(getattr(value, f.name), encoding)
+            for f in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): to_wire(item, encoding) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_wire(item, encoding) for item in value]
+    return value
+
+
+def array_to_wire(
+    array: NDArray[Any], encoding: str = "bytes", units: str | None = None
+) -> dict[str, Any]:
+    """Turn an array into shape, dtype, bytes (little-endian, C order) and unit."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return {
+        "shape": list(array.shape),
+        "dtype": little.dtype.str,
+        "data": little.tolist() if encoding == "list" else little.tobytes(),
+        **({} if units is None else {"units": units}),
+    }
+
+
+def array_from_wire(packed: Mapping[str, Any]) -> NDArray[Any]:
+    """Rebuild an array, read-only, in the dtype that it had (native byte order)."""
+    dtype, shape = np.dtype(packed["dtype"]), tuple(packed["shape"])
+    data = packed["data"]
+    if isinstance(data, Mapping):  # serpent's base64 form of bytes
+        import base64
+
+        data = base64.b64decode(data["data"])
+    if isinstance(data, list):
+        array = np.array(data, dtype).reshape(shape)
+    else:
+        array = np.frombuffer(data, dtype).reshape(shape)
+    array = array.astype(dtype.newbyteorder("="), copy=False)
+    array.flags.writeable = False
+    return array
+
+
+def measurement_to_wire(m: Measurement, encoding: str = "bytes") -> dict[str, Any]:
+    """Turn a measurement into builtins; its arrays carry their units."""
+    packed = {
+        f.name: to_wire(getattr(m, f.name), encoding) for f in dataclasses.fields(m)
+    }
+    packed["arrays"] = {
+        name: array_to_wire(values, encoding, m.units.get(name, ""))
+        for name, values in m.arrays.items()
+    }
+    return packed
+
+
+def from_wire(kind: type[Record], packed: Any) -> Record:
+    """Rebuild a record of type `kind` from builtins.
+
+    Keys that it does not know are left out: a newer minor version may have added them.
+
+    >>> from aemtwin.specs import Parameter
+    >>> p = Parameter("dwell_s", "s", 1.0, 0.0, 2.0)
+    >>> from_wire(Parameter, to_wire(p)) == p
+    True
+    """
+    built: Record = _build(kind, packed)
+    return built
+
+
+def _build(kind: Any, packed: Any) -> Any:
+    if packed is None or kind is Any:
+        return packed
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return _build(next(k for k in inner if k is not type(None)), packed)
+    if origin is np.ndarray or kind is np.ndarray:
+        return array_from_wire(packed)
+    if origin is tuple:
+        kinds = [inner[0]] * len(packed) if inner[-1] is Ellipsis else inner
+        return tuple(_build(k, item) for k, item in zip(kinds, packed, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        return {key: _build(inner[1], item) for key, item in packed.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        known = {f.name for f in dataclasses.fields(kind)}
+        made: Any = kind
+        return made(**{k: _build(hints[k], v) for k, v in packed.items() if k in known})
+    return packed
+
+
+def require_encoding(encoding: object) -> str:
+    """Return `encoding` if it is one of `ENCODINGS`.
+
+    Raises:
+        BadRequest: If it is not.
+    """
+    if encoding not in ENCODINGS:
+        raise BadRequest(
+            f"encoding is one of {', '.join(ENCODINGS)}; got {encoding!r}."
+        )
+    return str(encoding)

@@ -1,0 +1,157 @@
+"""One description of a run behind flags, TOML and Python: `CampaignConfig`.
+
+What a file says and what a flag says go through the same model; unknown keys are
+errors. `aemtwin.runs` turns one into a run, and writes it, resolved, into its folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from aemtwin.errors import BadConfig
+from aemtwin.scalarizers.registry import parse
+
+
+class Part(BaseModel):
+    """A scalarizer, a surrogate or an acquisition by name, with its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The short form: `band_intensity:low=1.6,high=1.9`."""
+        params = ",".join(f"{key}={value}" for key, value in self.params.items())
+        return f"{self.name}:{params}" if params else self.name
+
+
+class TwinSource(BaseModel):
+    """A twin to serve for the run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    kind: str | None = None
+    select: str | None = None
+    ideal: bool = False
+    seed: int = Field(0, ge=0)
+    calibrate: dict[str, tuple[str, float]] = Field(default_factory=dict)
+
+
+class CampaignConfig(BaseModel):
+    """Everything that describes a run; a resolved one makes it again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    twin: TwinSource | None = None  # either a twin to serve
+    uri: str | None = None  # or an instrument that answers
+    scalarizer: Part = Part(name="loop_area")
+    surrogate: Part = Part(name="gp")
+    acquisition: Part = Part(name="log_ei")
+    first: int = Field(10, ge=1)  # points before the surrogate decides
+    steps: int = Field(50, ge=0)  # points that it decides
+    seed: int = Field(0, ge=0, lt=2**63)
+    mode: str | None = None
+    dwell_s: float | None = Field(None, gt=0)
+    parameters: dict[str, float] = Field(default_factory=dict)  # of the mode
+    candidates: tuple[int, int] | None = None  # (rows, columns) of the grid searched
+    overview: str | None = None  # the channel scanned first; None: the first; "": none
+    baseline: bool = True  # measure a random run too, where the truth is known
+    out: str = "runs"
+
+    @field_validator("scalarizer", "surrogate", "acquisition", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        name, params = parse(value)
+        return {"name": name, "params": params}
+
+    @model_validator(mode="after")
+    def _one_instrument(self) -> CampaignConfig:
+        if self.twin is not None and self.uri is not None:
+            raise ValueError("give a twin or a uri, not both")
+        if self.candidates is not None and min(self.candidates) < 1:
+            raise ValueError("candidates is (rows, columns), each at least 1")
+        return self
+
+    def to_toml(self) -> str:
+        """Return the resolved description as TOML."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def load(path: Path, changes: Mapping[str, Any] | None = None) -> CampaignConfig:
+    """Read a campaign file; `changes` (such as flags) win over what it says.
+
+    Raises:
+        BadConfig: If the file is not a campaign; the message names key and value.
+    """
+    try:
+        with path.open("rb") as file:
+            said = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(
+            f"{path} cannot be read as a campaign ({error}). See experiments/ for "
+            "files that can."
+        ) from None
+    return build(said, changes, origin=str(path))
+
+
+def build(
+    said: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    origin: str = "the arguments",
+) -> CampaignConfig:
+    """Check a description and fill in the defaults.
+
+    Raises:
+        BadConfig: If a key is unknown or a value is not allowed.
+    """
+    given = {key: value for key, value in (changes or {}).items() if value is not None}
+    if "uri" in given or "twin" in given:  # another instrument takes the place of both
+        said = {key: value for key, value in said.items() if key not in ("uri", "twin")}
+    merged = {**said, **given}
+    try:
+        return CampaignConfig.model_validate(merged)
+    except ValidationError as error:
+        raise BadConfig(_sentence(error, origin)) from None
+
+
+def _sentence(error: ValidationError, origin: str) -> str:
+    """Say the first thing that is wrong: key, value, what is allowed."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    if first["type"] == "extra_forbidden":
+        table: type[BaseModel] = CampaignConfig
+        if len(first["loc"]) > 1:
+            table = TwinSource if first["loc"][0] == "twin" else Part
+        names = list(table.model_fields)
+        near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        return f"In {origin}, there is no key {where!r}; allowed: {', '.join(names)}.{guess}"
+    got = repr(first["input"])[:80]
+    return f"In {origin}, {where} = {got} is not allowed: {first['msg']}."
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: what is None is left out, and so is an empty table."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v not in (None, {})}
+    return value

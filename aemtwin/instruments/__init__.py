@@ -1,0 +1,1 @@
+"""Twins, and what every instrument promises: one protocol, a ledger, limits."""

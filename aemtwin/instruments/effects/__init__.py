@@ -1,0 +1,1 @@
+"""What an instrument does to the truth: pure functions."""

@@ -1,0 +1,235 @@
+"""What the instrument did: one entry an operation, begun durably before it acts.
+
+The ledger makes acting calls safe to repeat: the same request id finds its entry and
+gets the stored answer. With a file, `begin` is on disk before the specimen is touched,
+and a twin that is opened again on that file performs the entries once more, so that its
+specimen stands where it stood. `aemtwin.journal` is the other record: what a campaign
+decided and got.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from aemtwin.errors import AemtwinError, BadFile, BadRequest
+from aemtwin.instruments.protocol import Request
+from aemtwin.measurement import Measurement
+
+
+@dataclass
+class Entry:
+    """One operation, from its begin to its end."""
+
+    number: int  # 1, 2, ... in the order of acting
+    request: Request
+    begin_s: float  # instrument's clock
+    end_s: float | None = None
+    answer: Any = None
+    error: AemtwinError | None = None
+    record: dict[str, Any] = field(default_factory=dict)  # the end, as JSON
+
+
+class Ledger:
+    """The entries of one instrument, in memory and, if asked, in a file."""
+
+    def __init__(
+        self, path: Path | None = None, identity: Mapping[str, Any] | None = None
+    ) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._path = path
+        self._file: IO[str] | None = None
+        self._identity = dict(identity or {})
+        if path is not None and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write({"event": "open", "identity": self._identity}, durable=True)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def find(self, request: Request) -> Entry | None:
+        """Return the entry of this request id, if there is one.
+
+        Raises:
+            BadRequest: If the id was used for another request.
+        """
+        entry = self._entries.get(request.rid)
+        if entry is not None and entry.request.digest != request.digest:
+            was, now = entry.request, request
+            raise BadRequest(
+                f"Request {request.rid!r} was {was.call} {dict(was.arguments)} and now "
+                f"is {now.call} {dict(now.arguments)}; one id stands for one request. "
+                "Give the new request an id of its own."
+            )
+        return entry
+
+    def begin(self, request: Request, time_s: float) -> Entry:
+        """Record, durably, that this request is about to act."""
+        entry = Entry(len(self._entries) + 1, request, time_s)
+        self._write(
+            {
+                "event": "begin",
+                "n": entry.number,
+                "rid": request.rid,
+                "call": request.call,
+                "arguments": request.arguments,
+                "begin_s": time_s,
+            },
+            durable=True,
+        )
+        self._entries[request.rid] = entry
+        return entry
+
+    def end(
+        self,
+        entry: Entry,
+        time_s: float,
+        *,
+        answer: Any = None,
+        error: AemtwinError | None = None,
+    ) -> None:
+        """Record how the request ended."""
+        entry.end_s, entry.answer, entry.error = time_s, answer, error
+        entry.record = {
+            "event": "end",
+            "n": entry.number,
+            "rid": entry.request.rid,
+            "end_s": time_s,
+            **summary(answer),
+        }
+        if error is not None:
+            entry.record["error"] = [error.code, str(error)]
+        self._write(entry.record)
+
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return the entries numbered above `after` as JSON values."""
+        return [
+            {
+                "n": entry.number,
+                "rid": entry.request.rid,
+                "call": entry.request.call,
+                "arguments": dict(entry.request.arguments),
+                "begin_s": entry.begin_s,
+                "end_s": entry.end_s,
+                **{
+                    key: entry.record[key]
+                    for key in ("asked", "actual", "dose", "sha256", "error")
+                    if key in entry.record
+                },
+            }
+            for entry in self
+            if entry.number > after
+        ]
+
+    def stored(self) -> list[dict[str, Any]]:
+        """Return the records of an existing file, the torn last line cut off.
+
+        Raises:
+            BadFile: If the file is of another instrument, or damaged in the middle.
+        """
+        if self._path is None or not self._path.exists():
+            return []
+        records, whole = read_lines(self._path)
+        if records:
+            was = records[0].get("identity")
+            if was != self._identity:
+                raise BadFile(
+                    f"The ledger {self._path} is of another instrument ({was}) than "
+                    f"this one ({self._identity}). Name another file."
+                )
+        if whole < self._path.stat().st_size:
+            with self._path.open("r+b") as file:
+                file.truncate(whole)
+        return records[1:]
+
+    def restore(self, entry: Entry) -> None:
+        """Put back an entry that the file holds, without writing it again."""
+        self._entries[entry.request.rid] = entry
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def clear(self) -> None:
+        """Forget everything, in memory and in the file: a specimen as at time zero."""
+        self._entries.clear()
+        if self._path is not None:
+            self.close()
+            self._path.unlink(missing_ok=True)
+            self._write({"event": "open", "identity": self._identity}, durable=True)
+
+    def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        if self._path is None:
+            return
+        if self._file is None:
+            self._file = self._path.open("a", encoding="utf-8")
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        if durable:
+            os.fsync(self._file.fileno())
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Read a file of JSON lines; return the records and the bytes they take up.
+
+    A last line that was cut short by a crash is not counted.
+
+    Raises:
+        BadFile: If a line before the last is not JSON.
+    """
+    data = path.read_bytes()
+    records, whole = [], 0
+    for line in data.splitlines(keepends=True):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if whole + len(line) < len(data):
+                raise BadFile(
+                    f"{path} is damaged: line {len(records) + 1} is not JSON "
+                    f"({error}). Restore the file, or start a new one."
+                ) from None
+            break
+        if not line.endswith(b"\n"):
+            records.pop()  # complete by chance, but its end was not written
+            break
+        whole += len(line)
+    return records, whole
+
+
+def summary(answer: Any) -> dict[str, Any]:
+    """Return what the ledger keeps of an answer: positions, dose and a hash."""
+    if isinstance(answer, Measurement):
+        return {
+            "asked": np.asarray(answer.asked).tolist()
+            if answer.asked.ndim == 1
+            else None,
+            "actual": np.asarray(answer.actual).tolist()
+            if answer.actual.ndim == 1
+            else None,
+            "dose": answer.dose,
+            "sha256": array_hash(answer),
+        }
+    if isinstance(answer, np.ndarray):
+        return {"actual": answer.tolist()}
+    return {}
+
+
+def array_hash(measurement: Measurement) -> str:
+    """Return the SHA-256 of all arrays of a measurement, names and dtypes included."""
+    digest = hashlib.sha256()
+    for name, values in measurement.arrays.items():
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()

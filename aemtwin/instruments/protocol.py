@@ -1,0 +1,195 @@
+"""The one protocol of a microscope, and the request that every acting call becomes.
+
+A twin in this process (`aemtwin.instruments.twin`), a twin or a controller behind a URI
+(`aemtwin.remote.client`) satisfy `Instrument`; a campaign knows nothing else of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aemtwin.errors import BadRequest
+from aemtwin.measurement import Measurement
+from aemtwin.specs import Bounds, InstrumentSpec
+
+RID = re.compile(r"(?P<run>[^/\s]+)/(?P<step>[0-9]{1,15})/(?P<part>[^/\s]+)")
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """How the instrument stands."""
+
+    position: NDArray[np.float64]  # (2,) m
+    settings: Mapping[str, float]
+    time_s: float  # on the instrument's clock, 0 when it was opened
+    dose: float  # so far, in `InstrumentSpec.dose_units`
+    operations: int  # acting calls so far
+    busy: str  # rid of the operation under way, or ""
+    last: str  # rid of the last operation, or ""
+    lease: str = ""  # who holds the right to act, or ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One acting call: its name, its id and its arguments, checked and complete."""
+
+    call: str
+    rid: str
+    arguments: Mapping[str, Any]  # JSON values; defaults filled in
+
+    @property
+    def address(self) -> tuple[int, str]:
+        """The step and the part: what chance is keyed by."""
+        step, part = split_rid(self.rid)
+        return step, part
+
+    @property
+    def digest(self) -> str:
+        """A hash of what is asked, without the id."""
+        text = json.dumps([self.call, self.arguments], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_rid(rid: str) -> tuple[int, str]:
+    """Return step and part of a request id `<run uid>/<step>/<part>`.
+
+    Raises:
+        BadRequest: If it is anything else.
+
+    >>> split_rid("a1b2/12/measure")
+    (12, 'measure')
+    """
+    found = RID.fullmatch(rid) if isinstance(rid, str) else None
+    if found is None:
+        raise BadRequest(
+            "A request id is '<run uid>/<step>/<part>', with step a decimal number and "
+            f"no '/' or space in the others; got {rid!r}. Leave it out to be given one."
+        )
+    return int(found["step"]), found["part"]
+
+
+@runtime_checkable
+class Instrument(Protocol):
+    """A probe over a specimen.
+
+    A twin, its remote proxy and a real microscope satisfy this protocol, so a loop
+    written against it runs on any of them. Call `move_to` before `measure`; `describe`,
+    `state`, `events` and `stop` at any time, from any thread. Positions are (x, y),
+    metres, in the sample frame. Bad input raises an error of `aemtwin.errors` and
+    changes nothing. Arrays that come back are read-only: copy them to change them.
+
+    Every acting call takes `rid`, a request id `<run uid>/<step>/<part>`: the same id
+    again returns the stored answer and does nothing; the same id with another request
+    is refused. Without one the instrument gives it one. `token` is that of a lease.
+    """
+
+    def describe(self) -> InstrumentSpec:
+        """Say what can be reached and what `measure` returns; constant for a run."""
+        ...
+
+    def state(self) -> State:
+        """Say how the instrument stands; never waits for an operation."""
+        ...
+
+    def configure(
+        self, *, rid: str | None = None, token: str | None = None, **settings: float
+    ) -> dict[str, float]:
+        """Change settings and return all that are in effect.
+
+        Raises:
+            UnknownName: If there is no such setting.
+            OutOfRange: If a value is not in its range.
+        """
+        ...
+
+    def move_to(
+        self,
+        position: ArrayLike,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> NDArray[np.float64]:
+        """Move the probe to (x, y) and return where it came to rest, (2,), metres.
+
+        Raises:
+            OutOfRange: If `position` is outside `describe().bounds`, or not finite.
+            ShapeMismatch: If it is not two numbers.
+        """
+        ...
+
+    def scan(
+        self,
+        region: Bounds | None = None,
+        shape: tuple[int, int] | None = None,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        rotation: float = 0.0,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        """Take a frame of `shape` (rows, columns) pixels over `region`.
+
+        The outermost pixel centres lie on the edges of the region. `rotation` turns the
+        region about its centre, counterclockwise, radians; the axes of the frame are
+        those before the turn. With neither region, shape nor rotation a recording gives
+        its own pixels. The probe ends at the last pixel.
+
+        Raises:
+            OutOfRange: If a corner lies outside the bounds, or a limit is exceeded.
+            UnknownName: If there is no such channel.
+        """
+        ...
+
+    def trace(
+        self,
+        points: ArrayLike,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        """Read channels at `points` (k, 2), metres, in that order: any path.
+
+        Raises:
+            OutOfRange: If a point lies outside the bounds, or a limit is exceeded.
+        """
+        ...
+
+    def measure(
+        self,
+        mode: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> Measurement:
+        """Measure a spectrum or a loop where the probe is (default: the first mode).
+
+        Raises:
+            UnknownName: If there is no such mode or parameter.
+            OutOfRange: If the dwell or a parameter is not in its range.
+        """
+        ...
+
+    def duration(self, operation: Mapping[str, Any]) -> float:
+        """Return how long `{"call": ..., "arguments": {...}}` will take, seconds."""
+        ...
+
+    def stop(self) -> State:
+        """End what is under way; anyone may, at any time."""
+        ...
+
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return what the instrument has done, from entry number `after` on."""
+        ...

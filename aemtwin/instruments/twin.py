@@ -1,0 +1,294 @@
+"""The digital twin: a stored sample under a probe that answers like an instrument.
+
+It joins a probe over the sample (`aemtwin.instruments.probe`) with a clock, limits and
+a ledger. All acting calls go one way: checked (nothing has changed so far), looked up
+in the ledger, begun, done, ended. `aemtwin.instruments.opening` makes one from a name
+or a file; `aemtwin.remote.server` puts it behind a URI.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aemtwin.errors import (
+    AemtwinError,
+    BadFile,
+    LeaseRefused,
+    OperationStopped,
+    by_code,
+)
+from aemtwin.instruments import checks, planning
+from aemtwin.instruments.clock import Clock
+from aemtwin.instruments.kinds import Kind
+from aemtwin.instruments.ledger import Entry, Ledger, summary
+from aemtwin.instruments.probe import Probe
+from aemtwin.instruments.protocol import Instrument, Request, State, split_rid
+from aemtwin.instruments.recording import describe
+from aemtwin.measurement import Measurement
+from aemtwin.sample import Sample
+from aemtwin.specs import Bounds, InstrumentSpec
+
+
+class Twin(Instrument):
+    """An instrument over a sample; see `aemtwin.instruments.protocol.Instrument`.
+
+    Args:
+        sample: The ground truth.
+        kind: Names, times and limits of this kind of instrument.
+        name: What to call it.
+        seed: Of all chance.
+        ideal: No effect at all: at a grid point the stored values, bit for bit.
+        noise: Standard deviation of the read-out of channels and modes by name, in
+            their unit, at the usual dwell; it falls as 1/sqrt(dwell).
+        identity: What else `describe().identity` should tell, such as a data hash.
+        real_time: Sleep as long as each operation takes, rather than jump ahead.
+        ledger: A file for the ledger. One that exists is performed again first.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        kind: Kind,
+        *,
+        name: str,
+        seed: int = 0,
+        ideal: bool = False,
+        noise: Mapping[str, float] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        real_time: bool = False,
+        ledger: Path | None = None,
+    ) -> None:
+        seed = checks.whole("open_twin", "seed", seed, 0, 2**63 - 1)
+        self._kind = kind
+        self._spec = describe(
+            sample,
+            kind,
+            name,
+            {**(identity or {}), "twin": True, "seed": seed, "ideal": ideal},
+        )
+        sd = {} if ideal else dict(noise or {})
+        self._probe = Probe(sample, kind, self._spec, seed=seed, noise=sd)
+        self._acting = threading.RLock()  # one operation at a time
+        self._clock = Clock(real_time=real_time)
+        self._ledger = Ledger(ledger, self._spec.identity)
+        self._start()
+        self._rebuild()
+
+    def _start(self) -> None:
+        """Stand as at time zero."""
+        self._probe.start()
+        self._clock.now_s = 0.0
+        self._plain = 0  # calls without a request id
+        self._busy = self._last = ""
+
+    # What never waits for an operation
+
+    def describe(self) -> InstrumentSpec:
+        return self._spec
+
+    def state(self) -> State:
+        return State(
+            position=self._probe.position,
+            settings=dict(self._probe.settings),
+            time_s=self._clock.now_s,
+            dose=self._probe.dose,
+            operations=len(self._ledger),
+            busy=self._busy,
+            last=self._last,
+        )
+
+    def duration(self, operation: Mapping[str, Any]) -> float:
+        call = str(operation.get("call", ""))
+        given = operation.get("arguments", {})
+        arguments = planning.complete(self._spec, self._kind, call, given)
+        return self._probe.duration_s(call, arguments)
+
+    def stop(self) -> State:
+        self._clock.stop()
+        return self.state()
+
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        return self._ledger.events(checks.whole("events", "after", after, 0, 2**62))
+
+    def truth(
+        self, mode: str | None = None, points: ArrayLike | None = None
+    ) -> Measurement:
+        """Return what `mode` would measure without noise, as at time zero.
+
+        For scoring when a run is over. A campaign's decisions have no way to call it.
+
+        Args:
+            mode: Default: the first.
+            points: Positions (k, 2), metres; default: every pixel of the recording,
+                row by row, ascending in y and x.
+
+        Returns:
+            Arrays (k, *spectral) with `actual` (k, 2).
+        """
+        return self._probe.truth(mode, points)
+
+    # What acts
+
+    def configure(
+        self, *, rid: str | None = None, token: str | None = None, **settings: float
+    ) -> dict[str, float]:
+        answer: dict[str, float] = self._act("configure", settings, rid, token)
+        return dict(answer)
+
+    def move_to(
+        self,
+        position: ArrayLike,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> NDArray[np.float64]:
+        given = {"position": position}
+        answer: NDArray[np.float64] = self._act("move_to", given, rid, token)
+        return answer
+
+    def scan(
+        self,
+        region: Bounds | None = None,
+        shape: tuple[int, int] | None = None,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        rotation: float = 0.0,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        given = {
+            "region": region,
+            "shape": shape,
+            "channels": channels,
+            "dwell_s": dwell_s,
+            "rotation": rotation,
+        }
+        answer: Measurement = self._act("scan", given, rid, token)
+        return answer
+
+    def trace(
+        self,
+        points: ArrayLike,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        given = {"points": points, "channels": channels, "dwell_s": dwell_s}
+        answer: Measurement = self._act("trace", given, rid, token)
+        return answer
+
+    def measure(
+        self,
+        mode: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> Measurement:
+        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
+        answer: Measurement = self._act("measure", given, rid, token)
+        return answer
+
+    # What only a twin in this process answers
+
+    def reset(self) -> None:
+        """Stand as at time zero, and forget what was done."""
+        with self._acting:
+            self._ledger.clear()
+            self._start()
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return all that was done, as `events(0)`."""
+        return self._ledger.events()
+
+    def close(self) -> None:
+        """Close the ledger's file."""
+        self._ledger.close()
+
+    # How it acts
+
+    def _act(
+        self, call: str, given: Mapping[str, Any], rid: str | None, token: str | None
+    ) -> Any:
+        if token is not None:
+            raise LeaseRefused(
+                f"{call} got the token {token!r}, but no lease is held. Leave token "
+                "out: the instrument takes one caller after the other."
+            )
+        if rid is not None:
+            split_rid(rid)
+        arguments = planning.complete(self._spec, self._kind, call, given)
+        with self._acting:
+            if rid is None:
+                rid = f"server/{self._plain}/plain-{call}"
+                self._plain += 1
+            request = Request(call, rid, arguments)
+            entry = self._ledger.find(request)
+            if entry is None:
+                entry = self._ledger.begin(request, self._clock.now_s)
+                self._perform(entry)
+            if entry.error is not None:
+                raise type(entry.error)(str(entry.error))  # its own traceback
+            return entry.answer
+
+    def _perform(self, entry: Entry, *, asleep: bool = True) -> None:
+        """Do what the entry says and end it; a stop ends it too."""
+        request = entry.request
+        self._busy = request.rid
+        try:
+            duration = self._probe.duration_s(request.call, request.arguments)
+            self._clock.spend(duration, asleep=asleep)
+            answer = self._probe.perform(request, (entry.begin_s, self._clock.now_s))
+            self._ledger.end(entry, self._clock.now_s, answer=answer)
+        except AemtwinError as error:
+            self._ledger.end(entry, self._clock.now_s, error=error)
+        finally:
+            self._busy, self._last = "", request.rid
+
+    def _rebuild(self) -> None:
+        """Perform once more what the ledger's file holds.
+
+        Raises:
+            BadFile: If an answer comes out other than it was.
+        """
+        records = self._ledger.stored()
+        ends = {r["rid"]: r for r in records if r["event"] == "end"}
+        for record in records:
+            if record["event"] != "begin":
+                continue
+            request = Request(record["call"], record["rid"], record["arguments"])
+            entry = Entry(record["n"], request, record["begin_s"])
+            if request.rid.startswith("server/"):
+                self._plain = max(self._plain, request.address[0] + 1)
+            self._ledger.restore(entry)
+            end = ends.get(request.rid)
+            if end is None:  # begun, and then the process died: done now
+                self._perform(entry, asleep=False)
+                continue
+            self._repeat(entry, end)
+
+    def _repeat(self, entry: Entry, end: Mapping[str, Any]) -> None:
+        request = entry.request
+        self._clock.now_s = float(end["end_s"])
+        entry.end_s, entry.record = end["end_s"], dict(end)
+        self._last = request.rid
+        if "error" in end:
+            kind = by_code().get(end["error"][0], OperationStopped)
+            entry.error = kind(end["error"][1])
+            return
+        entry.answer = self._probe.perform(request, (entry.begin_s, end["end_s"]))
+        if summary(entry.answer).get("sha256") != end.get("sha256"):
+            raise BadFile(
+                f"The ledger says that {request.rid} gave other values than this twin "
+                "gives now: the data or the software changed. Start a new ledger."
+            )

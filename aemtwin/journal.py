@@ -1,0 +1,148 @@
+"""The record of a run: an append-only journal and the arrays beside it.
+
+A line of `journal.jsonl` is `[name, document]` in the event-model's form. Nothing
+counts as done before its line is on disk: maps and spectra are written first, whole,
+and the event after them. The loop alone writes; `aemtwin.record` reads. The ledger
+(`aemtwin.instruments.ledger`) is the instrument's own record.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.codec import from_wire, to_wire
+from aemtwin.documents import Document
+from aemtwin.errors import BadJournal
+from aemtwin.measurement import Measurement
+
+JOURNAL = "journal.jsonl"
+CONFIG = "config.toml"
+ENVIRONMENT = "environment.json"
+SCORES = "scores.json"
+DATA = "data.nsid.h5"
+LEDGER = "ledger.jsonl"
+REPORT = "report.html"
+LOG = "log.jsonl"
+
+
+class Journal:
+    """The writer of a run folder; close it, or use it in a `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "maps").mkdir(parents=True, exist_ok=True)
+        (folder / "spectra").mkdir(exist_ok=True)
+        path = folder / JOURNAL
+        if path.exists():  # cut the torn last line of a writer that was killed
+            _, whole = read_documents(path)
+            with path.open("r+b") as file:
+                file.truncate(whole)
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, name: str, document: Document) -> None:
+        """Write one document and wait until it is on disk."""
+        self._file.write(json.dumps([name, document], allow_nan=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def save_spectrum(self, seq_num: int, measurement: Measurement) -> None:
+        """Keep a measurement whole, before its event is written."""
+        packed: bytes = msgpack.packb(to_wire(measurement), use_bin_type=True)
+        write_whole(spectrum_path(self.folder, seq_num), packed)
+
+    def save_maps(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep arrays under `maps/<name>.npz`."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]
+        write_whole(self.folder / "maps" / f"{name}.npz", buffer.getvalue())
+
+    def save_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Keep a JSON file beside the journal."""
+        text = json.dumps(value, indent=1, allow_nan=False)
+        write_whole(self.folder / name, text.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader finds it whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def spectrum_path(folder: Path, seq_num: int) -> Path:
+    """Return where measurement number `seq_num` is kept."""
+    return folder / "spectra" / f"{seq_num:06d}.msgpack"
+
+
+def read_documents(path: Path) -> tuple[list[tuple[str, Document]], int]:
+    """Return the documents of a journal and the bytes they take up.
+
+    A last line cut short is left out, since it was never acknowledged.
+
+    Raises:
+        BadJournal: If an earlier line is not a document.
+    """
+    data = path.read_bytes()
+    documents: list[tuple[str, Document]] = []
+    whole = 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        try:
+            name, document = json.loads(line)
+        except (ValueError, TypeError) as error:
+            if whole + len(line) < len(data):
+                raise BadJournal(
+                    f"{path}, line {number}, is not a document ({error}), but later "
+                    "lines are. Restore the file from a copy."
+                ) from None
+            break
+        if not line.endswith(b"\n"):
+            break
+        documents.append((str(name), document))
+        whole += len(line)
+    return documents, whole
+
+
+def load_maps(folder: Path, name: str) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of `maps/<name>.npz`, or None if there are none."""
+    path = folder / "maps" / f"{name}.npz"
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return {key: file[key] for key in file.files}
+
+
+def load_spectrum(folder: Path, seq_num: int) -> Measurement:
+    """Return measurement number `seq_num` of a run.
+
+    Raises:
+        BadJournal: If it is not there.
+    """
+    path = spectrum_path(folder, seq_num)
+    if not path.exists():
+        raise BadJournal(
+            f"{path} is missing, though the journal names measurement {seq_num}. "
+            "Restore the run folder from a copy."
+        )
+    return from_wire(Measurement, msgpack.unpackb(path.read_bytes(), raw=False))

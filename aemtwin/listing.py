@@ -1,0 +1,113 @@
+"""What there is by name, and whether this installation works: `list` and `doctor`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from aemtwin import acquisition, scalarizers, surrogates
+from aemtwin.errors import unknown
+from aemtwin.formats import catalog
+
+
+def sections(what: str | None = None) -> dict[str, dict[str, str]]:
+    """Return name -> one line, under a title for each kind of thing.
+
+    Raises:
+        UnknownName: If there is no such kind.
+    """
+    tellers: dict[str, Callable[[], dict[str, str]]] = {
+        "twins": catalog.twin_names,
+        "experiments": lambda: {k: _question(v) for k, v in experiments().items()},
+        "scalarizers": scalarizers.available,
+        "surrogates": surrogates.available,
+        "acquisitions": acquisition.available,
+        "plots": _plots,
+    }
+    if what is not None and what not in tellers:
+        raise unknown("list", what, tellers, "Leave it out for all.")
+    return {title: tell() for title, tell in tellers.items() if what in (None, title)}
+
+
+def experiments() -> dict[str, Path]:
+    """Return the folders of the catalogue's experiments by name."""
+    folder = catalog.experiments_folder()
+    return {p.parent.name: p.parent for p in sorted(folder.glob("*/campaign.toml"))}
+
+
+def _question(folder: Path) -> str:
+    """Return the first line of text of an experiment's README."""
+    readme = folder / "README.md"
+    lines = readme.read_text(encoding="utf-8").splitlines() if readme.exists() else []
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _plots() -> dict[str, str]:
+    from aemtwin import plots
+
+    return {
+        **{
+            name: (draw.__doc__ or "").splitlines()[0]
+            for name, draw in plots.KINDS.items()
+        },
+        "twin": "The sheet of a twin: overview and spectra at marked points.",
+    }
+
+
+def check_installation() -> Iterator[tuple[str, bool, str]]:
+    """Yield (what, whether it works, what was found) for each thing checked."""
+    yield "Python", True, f"{platform.python_version()} on {platform.platform()}"
+    for title, check in (
+        ("learning (jax)", _jax),
+        ("NSID for others (sidpy, pyNSID)", _sidpy),
+        ("pictures (matplotlib, jinja2)", _pictures),
+        ("compilation cache", _cache),
+        ("catalogue", lambda: ", ".join(catalog.twin_names())),
+        ("a twin behind its URI", _measure_once),
+    ):
+        try:
+            yield title, True, check()
+        except Exception as error:  # whatever is wrong is what the doctor reports
+            yield title, False, f"{type(error).__name__}: {error}"
+
+
+def _jax() -> str:
+    import jax
+
+    return f"{jax.__version__}, {jax.devices()}"
+
+
+def _sidpy() -> str:
+    from importlib.metadata import version
+
+    return f"sidpy {version('sidpy')}, pyNSID {version('pyNSID')}"
+
+
+def _pictures() -> str:
+    from importlib.metadata import version
+
+    return f"matplotlib {version('matplotlib')}, jinja2 {version('jinja2')}"
+
+
+def _cache() -> str:
+    from aemtwin.runs import cache_folder
+
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".aemtwin"
+    probe.touch()
+    probe.unlink()
+    return f"{folder} can be written"
+
+
+def _measure_once() -> str:
+    from aemtwin.instruments.opening import open_twin
+    from aemtwin.remote.client import connect
+    from aemtwin.remote.server import serve
+
+    with serve(open_twin("pfm_loops")) as server:
+        scope = connect(server.uri)
+        loop = scope.measure()
+        scope.close()
+        return f"{server.uri} gave {loop.name} {loop.values.shape} {loop.values.dtype}"

@@ -1,0 +1,24 @@
+"""Pictures of a run, one function per kind, for page, report, notebook and paper."""
+
+from aemtwin.plots.curves import learning_curve, spectra, step_times
+from aemtwin.plots.figures import KINDS, draw, save, to_bytes
+from aemtwin.plots.maps import acquisition, mean, measured, uncertainty
+from aemtwin.plots.reading import missing
+from aemtwin.plots.trajectory import overview
+from aemtwin.plots.twins import twin_sheet
+
+__all__ = [
+    "KINDS",
+    "acquisition",
+    "draw",
+    "learning_curve",
+    "mean",
+    "measured",
+    "missing",
+    "overview",
+    "save",
+    "spectra",
+    "step_times",
+    "to_bytes",
+    "uncertainty",
+]

@@ -1,0 +1,136 @@
+"""What the pictures read from a run: its points, its grid, and what it does not have.
+
+`aemtwin.record` makes the `RunRecord`; nothing is written or measured here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.plots.style import scale
+
+if TYPE_CHECKING:
+    from aemtwin.record import RunRecord
+
+Array = NDArray[np.float64]
+
+
+class Points(NamedTuple):
+    """The measurements of a run in the order they were made."""
+
+    x: Array  # (n,) m, where the probe was
+    y: Array  # (n,) m
+    value: Array  # (n,), in `record.value_units`; NaN where invalid
+    valid: NDArray[np.bool_]  # (n,)
+    first: int  # how many of them came before the search
+
+    @property
+    def best(self) -> int | None:
+        """Which valid measurement is the highest; None without one."""
+        return int(np.nanargmax(self.value)) if self.valid.any() else None
+
+    @property
+    def worst(self) -> int | None:
+        """Which valid measurement is the lowest; None without one."""
+        return int(np.nanargmin(self.value)) if self.valid.any() else None
+
+
+class Grid(NamedTuple):
+    """The candidates as rows and columns, and the unit of length to draw in."""
+
+    x: Array  # (columns,) in `unit`
+    y: Array  # (rows,) in `unit`
+    shape: tuple[int, int]
+    factor: float  # from metres to `unit`
+    unit: str
+
+
+def points(record: RunRecord) -> Points:
+    """Return the measurements; where the probe was is taken for where it was sent."""
+    rows = [event["data"] for event in record.events]
+
+    def column(actual: str, asked: str) -> Array:
+        values = [
+            row[asked] if row.get(actual) is None else row[actual] for row in rows
+        ]
+        return np.array(values, dtype=np.float64)
+
+    value = np.array([_number(row["value"]) for row in rows], dtype=np.float64)
+    valid = np.isfinite(value) & np.array([bool(row["valid"]) for row in rows], bool)
+    return Points(
+        x=column("actual_x", "x"),
+        y=column("actual_y", "y"),
+        value=np.where(valid, value, np.nan),
+        valid=valid,
+        first=sum(row.get("phase") == "first" for row in rows),
+    )
+
+
+def grid(record: RunRecord) -> Grid:
+    """Return the candidate grid, in the unit of length that suits all that is drawn."""
+    rows, columns = record.shape
+    lengths = [record.candidates.ravel()]
+    if record.overview is not None:
+        lengths += [np.ravel(record.overview["x"]), np.ravel(record.overview["y"])]
+    factor, unit = scale(np.concatenate(lengths), "m")
+    x, y = record.candidates[:columns, 0], record.candidates[::columns, 1]
+    return Grid(x * factor, y * factor, (rows, columns), factor, unit)
+
+
+def value_limits(record: RunRecord) -> tuple[float, float]:
+    """Return the colour range that measured values and predicted mean share."""
+    values = [points(record).value]
+    if record.maps is not None and record.maps.get("mean") is not None:
+        values.append(np.ravel(record.maps["mean"]))
+    together = np.concatenate(values)
+    together = together[np.isfinite(together)]
+    if together.size == 0:
+        return 0.0, 1.0
+    low, high = float(together.min()), float(together.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def missing(kind: str, record: RunRecord) -> str | None:
+    """Return why a run has nothing to draw of a kind, as a sentence; None if it has.
+
+    Args:
+        kind: One of `aemtwin.plots.KINDS`.
+        record: The run.
+    """
+    count, valid = len(record.events), points(record).valid.any()
+    nothing = "No measurement was made before the run ended."
+    if kind == "overview":
+        none = record.overview is None and not count
+        return "No overview frame was taken, and no measurement made." if none else None
+    if kind in ("mean", "uncertainty", "acquisition"):
+        if record.maps is None or record.maps.get(_map(kind)) is None:
+            return (
+                f"The run holds no map of the {WORDS[kind]}: it ended before the first "
+                "prediction, or its policy makes none."
+            )
+        if not np.isfinite(record.maps[_map(kind)]).any():
+            return f"The last map of the {WORDS[kind]} holds no finite value."
+        return None
+    if not count:
+        return nothing
+    if kind in ("spectra", "learning_curve") and not valid:
+        return "No measurement gave a valid value."
+    return None
+
+
+WORDS = {
+    "mean": "predicted mean",
+    "uncertainty": "uncertainty",
+    "acquisition": "acquisition",
+}
+
+
+def _map(kind: str) -> str:
+    return "sd" if kind == "uncertainty" else kind
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -1,0 +1,1 @@
+"""An instrument behind a Pyro4 URI, and its proxy."""

@@ -1,0 +1,95 @@
+"""A twin in a process of its own, behind its URI, for as long as somebody needs it.
+
+The child ends when this process does, however it ends: it watches a pipe that only the
+parent holds open. `aemtwin run --twin` and `aemtwin demo` work this way.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from aemtwin.errors import Unreachable
+
+PATIENCE_S = 60.0  # to start Python, read the file and perform the ledger again
+
+
+@contextmanager
+def launched(
+    source: str,
+    *,
+    kind: str | None = None,
+    select: str | None = None,
+    ideal: bool = False,
+    seed: int = 0,
+    calibrate: Sequence[str] = (),
+    ledger: Path | None = None,
+) -> Iterator[str]:
+    """Serve a twin with its truth in a new process, and give its URI.
+
+    Args:
+        source: A name of the catalogue, a twin folder or a file.
+        kind: See `aemtwin.open_twin`, as `select`, `ideal` and `seed`.
+        select: The sample, where a file holds several.
+        ideal: Whether to leave out all effects.
+        seed: Of all chance.
+        calibrate: As the command line takes it, such as "x=0.39nm/px".
+        ledger: The file of its ledger.
+
+    Raises:
+        Unreachable: If it does not start; the message is what it said.
+    """
+    command = [sys.executable, "-m", "aemtwin", "serve", source, "--truth"]
+    command += ["--seed", str(seed), "--until-stdin-closes"]
+    command += ["--kind", kind] if kind else []
+    command += ["--select", select] if select else []
+    command += ["--ideal"] if ideal else []
+    for axis in calibrate:
+        command += ["--calibrate", axis]
+    command += ["--ledger", str(ledger)] if ledger is not None else []
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    said: list[str] = []
+    listener = threading.Thread(target=_listen, args=(child.stderr, said), daemon=True)
+    listener.start()
+    impatient = threading.Timer(PATIENCE_S, child.kill)
+    impatient.start()
+    try:
+        uri = child.stdout.readline().strip()
+        impatient.cancel()
+        if not uri.startswith("PYRO:"):
+            child.kill()
+            listener.join(timeout=5)
+            why = "".join(said).strip() or f"it said nothing in {PATIENCE_S:g} s"
+            raise Unreachable(f"The twin of {source!r} did not start: {why}")
+        yield uri
+    finally:
+        impatient.cancel()
+        child.stdin.close()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+        listener.join(timeout=5)
+        child.stderr.close()
+
+
+def _listen(stream: object, said: list[str]) -> None:
+    """Read to the end, so that the child never blocks on a full pipe."""
+    for line in stream:  # type: ignore[attr-defined]
+        said.append(line)
+        del said[:-50]

@@ -1,0 +1,468 @@
+"""Runs from begin to end: `run`, `resume` and what one finds afterwards, a `Run`.
+
+Here the halves meet: an instrument (given, or opened from the configuration), the loop
+of `aemtwin.campaign`, a folder, and, for a twin that tells its truth, scores beside a
+random run. The folder is the interface: everything later is read from it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin import config as configuration
+from aemtwin import documents, journal, scalarizers, scoring
+from aemtwin.campaign import Belief, Campaign, Decision, State
+from aemtwin.codec import to_wire
+from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.errors import BadConfig, BadJournal
+from aemtwin.instruments.protocol import Instrument
+from aemtwin.journal import Journal
+from aemtwin.measurement import Measurement
+from aemtwin.record import RunRecord, read_run
+from aemtwin.scalarizers import Scalarizer
+from aemtwin.specs import InstrumentSpec
+from aemtwin.surrogates.base import count_compilations
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+OnStep = Callable[[Campaign, State, Decision], None]
+PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
+
+
+class Run:
+    """A finished or interrupted run, read from its folder."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.record: RunRecord = read_run(path)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The measurement with the highest value: seq_num, position (m) and value."""
+        valid = [e for e in self.record.events if e["data"]["valid"]]
+        if not valid:
+            raise BadJournal(f"{self.path} has no valid measurement.")
+        top = max(valid, key=lambda e: e["data"]["value"])
+        truth = self.record.truth
+        return {
+            "seq_num": top["seq_num"],
+            "position": (top["data"]["x"], top["data"]["y"]),
+            "value": top["data"]["value"],
+            "units": self.record.value_units,
+            "true_value": None if truth is None else float(truth[top["data"]["index"]]),
+        }
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores of this run; empty where the truth is not known."""
+        rows = (self.record.scores or {}).get("rows") or [{}]
+        return dict(rows[0])
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one dict a measurement: seq_num, time, data and timings, flat."""
+        return [
+            {"seq_num": e["seq_num"], "time": e["time"], **e["data"], **e["timings"]}
+            for e in self.record.events
+        ]
+
+    def posterior(self) -> dict[str, NDArray[np.float64]]:
+        """Return what is believed at the end: positions (m, 2), mean and sd (m,)."""
+        maps = self.record.maps
+        if maps is None:
+            raise BadJournal(f"{self.path} ended before a surrogate was fitted.")
+        return {
+            "positions": self.record.candidates,
+            "mean": maps["mean"],
+            "sd": maps["sd"],
+        }
+
+    def plot(self, kind: str = "trajectory") -> Figure:
+        """Draw one picture of the run; `aemtwin list plots` names the kinds."""
+        from aemtwin import plots
+
+        return plots.draw(kind, self.record)
+
+    def report(self) -> Path:
+        """Write `report.html` into the run's folder and return its path."""
+        from aemtwin.report import write_report
+
+        return write_report(self.path)
+
+
+def run(
+    instrument: Instrument | None = None,
+    config: CampaignConfig | None = None,
+    *,
+    scalarizer: str | Callable[[Measurement], float] | None = None,
+    on_step: OnStep | None = None,
+    **options: Any,
+) -> Run:
+    """Run a campaign from begin to end.
+
+    Args:
+        instrument: What to measure with. None: what the configuration names, a `uri` or
+            a `twin`, which is then served from a process of its own.
+        config: The whole description; `options` (its fields, such as `steps=40`) win.
+        scalarizer: What is sought: a name with parameters, such as
+            "band_intensity:low=1.6,high=1.9", or any function of a `Measurement`.
+        on_step: Told of each measurement.
+        **options: Fields of `CampaignConfig`.
+
+    Raises:
+        AemtwinError: The kind that fits. What was measured is in the run's folder, and
+            `aemtwin resume` goes on from there.
+    """
+    said = {} if config is None else config.model_dump(exclude_unset=True)
+    if instrument is not None:
+        said = {k: v for k, v in said.items() if k not in ("twin", "uri")}
+        said |= _address(instrument)
+    sought = None
+    if callable(scalarizer):
+        sought = scalarizers.get(scalarizer)
+        options["scalarizer"] = {"name": sought.name, "params": dict(sought.params)}
+    elif scalarizer is not None:
+        options["scalarizer"] = scalarizer
+    resolved = configuration.build({**said, **options})
+    if resolved.twin is None and resolved.uri is None:
+        raise BadConfig(
+            "A run needs an instrument: give one, or a twin or a uri in the "
+            "configuration (--twin pfm_loops, --uri PYRO:...)."
+        )
+    uid = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    folder = Path(resolved.out) / uid
+    folder.mkdir(parents=True)
+    (folder / journal.CONFIG).write_text(resolved.to_toml(), encoding="utf-8")
+    try:
+        with _instrument(instrument, resolved, folder) as device:
+            _go(device, resolved, folder, uid, sought, on_step)
+    except BaseException:
+        if not _started(folder):  # nothing was done: leave nothing behind
+            shutil.rmtree(folder)
+        raise
+    return Run(folder)
+
+
+def resume(
+    path: str | Path,
+    instrument: Instrument | None = None,
+    *,
+    scalarizer: Callable[[Measurement], float] | None = None,
+    on_step: OnStep | None = None,
+) -> Run:
+    """Go on with a run that was cut off; the result is that of one never cut off.
+
+    Args:
+        path: The run's folder.
+        instrument: The same instrument as before; None: what the configuration names.
+        scalarizer: The function that was given to `run`, where it has no name by which
+            it can be imported.
+        on_step: Told of each further measurement.
+
+    Raises:
+        BadJournal: If the folder is not that of a run, or of another instrument.
+    """
+    folder = Path(path)
+    if not (folder / journal.CONFIG).is_file():
+        raise BadJournal(f"{folder} is not a run folder: it has no {journal.CONFIG}.")
+    if (
+        _started(folder)
+        and read_documents(folder)[-1][1].get("exit_status") == "success"
+    ):
+        return Run(folder)
+    resolved = configuration.load(folder / journal.CONFIG)
+    sought = None if scalarizer is None else scalarizers.get(scalarizer)
+    with _instrument(instrument, resolved, folder) as device:
+        _go(device, resolved, folder, folder.name, sought, on_step)
+    return Run(folder)
+
+
+def _go(
+    device: Instrument,
+    config: CampaignConfig,
+    folder: Path,
+    uid: str,
+    sought: Scalarizer | None,
+    on_step: OnStep | None,
+) -> None:
+    """Do what is left of a run and close it."""
+    prepare_jax()
+    with (
+        _logging_to(folder / journal.LOG),
+        Journal(folder) as record,
+        count_compilations() as seen,
+    ):
+        campaign = Campaign(device, config, record, uid, scalarizer=sought)
+        state = _begin(campaign, config, folder)
+        told = None if on_step is None else (lambda s, d: on_step(campaign, s, d))
+        try:
+            state = campaign.run(state, told)
+            belief = campaign.finish(state)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            _stop(campaign, "abort" if stopped else "fail", error, seen.count)
+            raise
+        _keep_data(folder, len(state.indices))
+        _score(campaign, state, belief, folder)
+        _stop(campaign, "success", None, seen.count)
+
+
+def _begin(campaign: Campaign, config: CampaignConfig, folder: Path) -> State:
+    """Open the record, or find out where it stopped."""
+    written = read_documents(folder)
+    started = [document for name, document in written if name == "start"]
+    identity = dict(campaign.spec.identity)
+    if not started:
+        campaign.journal.append(
+            "start",
+            documents.run_start(
+                campaign.uid,
+                time.time(),
+                config=config.model_dump(mode="json"),
+                instrument=to_wire(campaign.spec, "list"),
+            ),
+        )
+        campaign.journal.save_json(journal.ENVIRONMENT, environment())
+        campaign.journal.save_maps(
+            "candidates",
+            {
+                "positions": campaign.candidates,
+                "shape": np.array(campaign.shape),
+            },
+        )
+    elif (was := started[0]["instrument"]["identity"]) != identity:
+        raise BadJournal(
+            f"{folder} was measured on another instrument ({was}) than this one "
+            f"({identity}). Resume it on that one."
+        )
+    if not journal.spectrum_path(folder, 0).exists():
+        campaign.overview()
+    if not any(name == "event" for name, _ in written):
+        return campaign.init()
+    return campaign.replay(read_run(folder).events)
+
+
+def read_documents(folder: Path) -> list[tuple[str, documents.Document]]:
+    """Return what the journal of a run folder holds so far; nothing if there is none."""
+    file = folder / journal.JOURNAL
+    return journal.read_documents(file)[0] if file.is_file() else []
+
+
+def _started(folder: Path) -> bool:
+    return bool(read_documents(folder))
+
+
+def _stop(
+    campaign: Campaign, status: str, error: BaseException | None, compilations: int
+) -> None:
+    reason = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+    written = read_documents(campaign.journal.folder)
+    campaign.journal.append(
+        "stop",
+        documents.run_stop(
+            campaign.uid,
+            time.time(),
+            exit_status=status,
+            reason=reason,
+            events=sum(name == "event" for name, _ in written),
+            compilations=compilations,
+        ),
+    )
+
+
+def _keep_data(folder: Path, n: int) -> None:
+    """Write all spectra as one NSID file, which pyNSID and SciFiReaders open."""
+    from aemtwin.formats.nsid import write_nsid
+    from aemtwin.formats.runs import measurements_to_arrays
+
+    spectra = [journal.load_spectrum(folder, i + 1) for i in range(n)]
+    write_nsid(folder / journal.DATA, measurements_to_arrays(spectra))
+
+
+def _score(
+    campaign: Campaign, state: State, belief: Belief | None, folder: Path
+) -> None:
+    """Compare with the truth, and with a random run on the same twin."""
+    truth = scoring.true_values(campaign.instrument, campaign)
+    if truth is None:
+        return
+    config = campaign.config
+    campaign.journal.save_maps("truth", {"values": truth})
+    name = config.acquisition.name
+    policy = name in ("random", "grid")
+    label = name if policy else f"{config.surrogate.name} + {name}"
+    methods = {label: (state.indices, belief)}
+    if config.baseline and name != "random":
+        methods["random"] = _baseline(campaign, folder)
+    scores = scoring.table(truth, methods, read_run(folder))
+    campaign.journal.save_json(journal.SCORES, scores)
+
+
+def _baseline(
+    campaign: Campaign, folder: Path
+) -> tuple[tuple[int, ...], Belief | None]:
+    """Measure at random on the same twin, as often, after the same first points.
+
+    Request ids share step and part with the run, so that noise is drawn alike.
+    """
+    changed = {"acquisition": {"name": "random"}, "overview": "", "baseline": False}
+    config = configuration.build(campaign.config.model_dump(), changed)
+    with Journal(folder / "random") as record:
+        random = Campaign(
+            campaign.instrument,
+            config,
+            record,
+            f"{campaign.uid}-random",
+            scalarizer=campaign.scalarizer,
+        )
+        found = random.run(_begin(random, config, folder / "random"))
+        return found.indices, random.finish(found)
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to know of the machine and the software."""
+    import jax
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "jax_backend": jax.default_backend(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def prepare_jax() -> None:
+    """Keep compiled programs on disk, so that only the first run ever waits for them.
+
+    The folder is `AEMTWIN_CACHE`, or the user's cache; a setting of JAX's own wins, and
+    where the folder cannot be written JAX goes without.
+    """
+    import jax
+
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
+        return
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.info("no compilation cache: %s", error)
+        return
+    for key, value in (
+        ("jax_compilation_cache_dir", str(folder)),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+        ("jax_persistent_cache_min_entry_size_bytes", -1),
+    ):
+        jax.config.update(key, value)  # type: ignore[no-untyped-call]
+
+
+def cache_folder() -> Path:
+    """Return where compiled programs are kept."""
+    if said := os.environ.get("AEMTWIN_CACHE"):
+        return Path(said)
+    if os.name == "nt":
+        root = os.environ.get("LOCALAPPDATA")
+    else:
+        root = os.environ.get("XDG_CACHE_HOME")
+    return Path(root or Path.home() / ".cache") / "aemtwin" / "jax"
+
+
+@contextmanager
+def _instrument(
+    given: Instrument | None, config: CampaignConfig, folder: Path
+) -> Iterator[Instrument]:
+    """Give the instrument of a run: the one at hand, at the URI, or a twin served."""
+    if given is not None:
+        yield given
+        return
+    from aemtwin.remote.client import connect
+    from aemtwin.remote.launch import launched
+
+    twin = config.twin
+    server: AbstractContextManager[str]
+    if twin is None:
+        server = nullcontext(str(config.uri))
+    else:
+        server = launched(
+            twin.source,
+            kind=twin.kind,
+            select=twin.select,
+            ideal=twin.ideal,
+            seed=twin.seed,
+            calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
+            ledger=folder / journal.LEDGER,
+        )
+    with server as uri:
+        instrument = connect(uri)
+        try:
+            yield instrument
+        finally:
+            instrument.close()
+
+
+def _address(instrument: Instrument) -> dict[str, Any]:
+    """Return how to find this instrument again: its URI, or the twin it is."""
+    if uri := getattr(instrument, "uri", None):
+        return {"uri": uri}
+    spec: InstrumentSpec = instrument.describe()
+    identity = spec.identity
+    return {
+        "twin": TwinSource(
+            source=identity.get("source", spec.name),
+            kind=spec.kind,
+            select=identity.get("sample"),
+            ideal=bool(identity.get("ideal", False)),
+            seed=int(identity.get("seed", 0)),
+        ).model_dump()
+    }
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Write what aemtwin's modules log into the run's folder, as JSON lines."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(_JsonLines())
+    root = logging.getLogger("aemtwin")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": record.created,
+                "level": record.levelname,
+                "module": record.name,
+                "message": record.getMessage(),
+            }
+        )

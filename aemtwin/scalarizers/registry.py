@@ -1,0 +1,242 @@
+"""Scalarizers by name: from a word in a campaign file to a measurement's one number.
+
+A scalarizer is the question that a campaign asks of every spot. The built-in ones are
+in `aemtwin.scalarizers.built_in`; any function from a `Measurement` to a real number
+serves as well, given as such, as `"module:function"` or through the entry point group
+`aemtwin.scalarizers`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from aemtwin.errors import BadConfig, WrongType, unknown
+from aemtwin.measurement import Measurement
+from aemtwin.scalarizers.built_in import BUILT_IN, require_band
+
+GROUP = "aemtwin.scalarizers"
+
+
+@dataclass(frozen=True)
+class Scalarizer:
+    """A function from one measurement to one real number, with its name and unit.
+
+    `str(scalarizer)` is the text that `get` turns into the same scalarizer, where its
+    function can be found by name.
+    """
+
+    name: str
+    function: Callable[..., Any]  # (measurement, **params) -> a real number
+    params: Mapping[str, Any] = field(default_factory=dict)
+    result: str | Callable[[Measurement], str] = ""  # the unit, or what tells it
+
+    def __call__(self, measurement: Measurement) -> float:
+        """Return the number sought; NaN (or an infinity) says that there is none.
+
+        Raises:
+            WrongType: If the function gives something other than one real number, or a
+                built-in one gets something other than a real spectrum.
+            ShapeMismatch: If a built-in one gets more than one spectral axis.
+        """
+        value = self.function(measurement, **self.params)
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+            shape = getattr(value, "shape", None)
+            what = f"of shape {shape}" if shape is not None else repr(value)[:60]
+            raise WrongType(
+                f"The scalarizer {self.name} returned {type(value).__name__} {what}; "
+                "it must return one real number. Return float(...) of it, or "
+                "float('nan') where there is no value."
+            )
+        return float(value)
+
+    def units(self, measurement: Measurement) -> str:
+        """Return the unit of the number for such a measurement; "" where unknown."""
+        if callable(self.result):
+            return self.result(measurement)
+        if not self.result:
+            return ""
+        axis, values = measurement.axes[-1].units, measurement.units[measurement.name]
+        return self.result.format(axis=axis, values=values).strip("·")
+
+    def __str__(self) -> str:
+        params = ",".join(f"{key}={value}" for key, value in self.params.items())
+        return f"{self.name}:{params}" if params else self.name
+
+
+def get(
+    name_or_callable: str | Callable[..., Any] | Scalarizer, **params: Any
+) -> Scalarizer:
+    """Return a scalarizer, ready to be called with a `Measurement`.
+
+    Args:
+        name_or_callable: A built-in name, an entry point's, "module:function", either
+            followed by parameters as in "band_intensity:low=1.5,high=1.9", or a
+            function (measurement, **params) -> real number. Its attribute `units`, a
+            text or a function of the measurement, tells the unit, if it has one.
+        params: Parameters, each of which takes precedence over one in the text.
+
+    Raises:
+        UnknownName: If no scalarizer has that name.
+        BadConfig: If a parameter is not one of the scalarizer's, or is of no use.
+        WrongType: If it is neither text nor callable.
+
+    >>> get("band_intensity:low=1.5", high=1.9).params
+    {'low': 1.5, 'high': 1.9}
+    """
+    if isinstance(name_or_callable, Scalarizer):
+        if not params:
+            return name_or_callable
+        old = name_or_callable
+        if old.name in BUILT_IN:
+            return get(old.name, **{**old.params, **params})
+        return get(old.function, **{**old.params, **params})
+    if isinstance(name_or_callable, str):
+        name, written = parse(name_or_callable)
+        params = {**written, **params}
+        if name in BUILT_IN:
+            function, unit = BUILT_IN[name]
+            _require_params(name, function, params)
+            return Scalarizer(name, function, require_band(name, params), unit)
+        function = _load(name)
+        if isinstance(function, Scalarizer):
+            return get(function, **params)
+    elif callable(name_or_callable):
+        function = name_or_callable
+        words = (getattr(function, key, "") for key in ("__module__", "__qualname__"))
+        name = ":".join(filter(None, words)) or type(function).__name__
+    else:
+        raise WrongType(
+            f"A scalarizer was asked for as {type(name_or_callable).__name__} "
+            f"{name_or_callable!r}; it takes a name, 'module:function' or a function "
+            f"of a Measurement. Names: {', '.join(sorted(available()))}."
+        )
+    if not callable(function):
+        raise BadConfig(f"The scalarizer {name} is not a function. Name one instead.")
+    _require_params(name, function, params)
+    return Scalarizer(name, function, dict(params), getattr(function, "units", ""))
+
+
+def available() -> dict[str, str]:
+    """Return every scalarizer that has a name, each with one line about it.
+
+    Plugins are listed without importing them.
+
+    >>> available()["loop_area"]
+    'The area enclosed by a hysteresis loop, the work of switching.'
+    """
+    found = {entry.name: f"A plugin, {entry.value}." for entry in _plugins()}
+    for name, (function, _) in BUILT_IN.items():
+        found[name] = (inspect.getdoc(function) or "").splitlines()[0]
+    return dict(sorted(found.items()))
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Take apart a scalarizer as written on the command line.
+
+    Args:
+        text: A name, a colon and `key=value` parts with commas between; numbers, true,
+            false and none are read as such, anything else stays text.
+
+    Raises:
+        BadConfig: If a part after the first `key=value` is not one.
+
+    >>> parse("band_intensity:low=1.5,high=1.9")
+    ('band_intensity', {'low': 1.5, 'high': 1.9})
+    >>> parse("my_lab.loops:imprint")
+    ('my_lab.loops:imprint', {})
+    """
+    name, colon, rest = text.strip().rpartition(":")
+    if not colon or "=" not in rest:
+        return text.strip(), {}
+    params: dict[str, Any] = {}
+    for part in rest.split(","):
+        key, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not key or not value or key in params:
+            raise BadConfig(
+                f"The scalarizer {text!r} has a part {part!r}; each must be key=value, "
+                f"no key twice. Write it as {name}:low=1.5,high=1.9."
+            )
+        params[key] = _read(value)
+    return name, params
+
+
+def _read(value: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _plugins() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))
+
+
+def _load(name: str) -> Any:
+    """Import a plugin or the function that "module:function" names."""
+    for entry in _plugins():
+        if entry.name == name:
+            return entry.load()
+    hint = "Any function of a Measurement serves too, as 'module:function'."
+    module, colon, path = name.partition(":")
+    if not colon:
+        raise unknown("scalarizer", name, available(), hint)
+    try:
+        found: Any = importlib.import_module(module)
+        for word in path.split("."):
+            found = getattr(found, word)
+    except (ImportError, AttributeError, ValueError) as error:
+        where = unknown("scalarizer", name, available(), hint)
+        raise type(where)(f"{where} ({error})") from error
+    return found
+
+
+def _require_params(
+    name: str, function: Callable[..., Any], params: Mapping[str, Any]
+) -> None:
+    """Hold parameters against the signature, whose first one is the measurement."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some compiled functions have none
+        return
+    kinds = list(signature.parameters.values())
+    if any(kind.kind is kind.VAR_KEYWORD for kind in kinds):
+        return
+    allowed = [
+        kind.name
+        for kind in kinds[1:]
+        if kind.kind in (kind.POSITIONAL_OR_KEYWORD, kind.KEYWORD_ONLY)
+    ]
+    takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
+    for key in params:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise BadConfig(
+                f"The scalarizer {name} got the parameter {key!r}; {takes}.{guess}"
+            )
+    missing = [
+        kind.name
+        for kind in kinds[1:]
+        if kind.name in allowed
+        and kind.default is kind.empty
+        and kind.name not in params
+    ]
+    if missing:
+        raise BadConfig(
+            f"The scalarizer {name} was not given {', '.join(missing)}; {takes}. "
+            f"Write it as {name}:{missing[0]}=..."
+        )

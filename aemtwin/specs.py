@@ -1,0 +1,140 @@
+"""What an instrument can do, with units: axes, channels, modes, parameters, limits.
+
+These records are data alone: `aemtwin.instruments` fills them in, `aemtwin.remote.wire`
+carries them, a campaign reads them. What an instrument *gave* is in
+`aemtwin.measurement`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.errors import unknown
+
+PROTOCOL = "1.0"  # major.minor; a client refuses another major
+
+Bounds = tuple[tuple[float, float], tuple[float, float]]
+"""((x low, x high), (y low, y high)), metres, in the sample frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """One axis of an array: a name, a unit and the value at every index."""
+
+    name: str
+    units: str
+    values: NDArray[Any]  # (k,), in `units`; any order, uniform or not
+    quantity: str = ""  # what is varied along it: "Length", "Bias", "Energy loss"
+    kind: str = "spectral"  # "spatial", "spectral", "temporal", "reciprocal", "unknown"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Axis):
+            return NotImplemented
+        return (
+            (self.name, self.units, self.quantity, self.kind)
+            == (other.name, other.units, other.quantity, other.kind)
+            and self.values.dtype == other.values.dtype
+            and np.array_equal(self.values, other.values, equal_nan=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays cannot be hashed
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number that a call takes, with its unit, default and range."""
+
+    name: str
+    units: str
+    default: float
+    low: float
+    high: float
+    doc: str = ""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One quantity that `scan` and `trace` read."""
+
+    name: str
+    quantity: str
+    units: str
+    dtype: str  # NumPy's name, such as "float32"
+    shape: tuple[int, int] | None = None  # (rows, columns) of a recording, if it is one
+    extent: Bounds | None = None  # outermost pixel centres of a recording, metres
+    derived: str = ""  # not empty: computed from another channel, and how
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One kind of measurement at a spot."""
+
+    name: str
+    quantity: str
+    units: str
+    dtype: str
+    axes: tuple[Axis, ...]
+    dwell_s: Parameter
+    channels: tuple[str, ...] = ()  # arrays it returns, the main one first
+    parameters: tuple[Parameter, ...] = ()
+    shape: tuple[int, int] | None = None  # (rows, columns) of a recording, if it is one
+    extent: Bounds | None = None  # outermost pixel centres of a recording, metres
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the instrument refuses to exceed in one operation."""
+
+    dwell_s: tuple[float, float]  # at one spot or pixel
+    points: int  # pixels of a frame, points of a trace
+
+
+@dataclass(frozen=True)
+class InstrumentSpec:
+    """The answer of `describe()`; constant for a run."""
+
+    name: str
+    kind: str  # "afm", "stem", ...
+    bounds: Bounds
+    channels: tuple[Channel, ...]
+    modes: tuple[Mode, ...]
+    settings: tuple[Parameter, ...]
+    limits: Limits
+    dose_units: str
+    identity: Mapping[str, Any]  # what this is: twin or instrument, data hash, seed
+    endpoints: Mapping[str, str] = field(default_factory=dict)  # data channel, if any
+    protocol: str = PROTOCOL
+
+    def mode(self, name: str | None = None) -> Mode:
+        """Return the mode of that name; None is the first.
+
+        Raises:
+            UnknownName: If there is no such mode, or none at all.
+        """
+        for mode in self.modes:
+            if name is None or mode.name == name:
+                return mode
+        raise unknown(
+            "mode", name, (m.name for m in self.modes), "See describe().modes."
+        )
+
+    def channel(self, name: str) -> Channel:
+        """Return the channel of that name.
+
+        Raises:
+            UnknownName: If there is none.
+        """
+        for channel in self.channels:
+            if channel.name == name:
+                return channel
+        raise unknown(
+            "channel", name, (c.name for c in self.channels), "See describe().channels."
+        )

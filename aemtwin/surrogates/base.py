@@ -1,0 +1,238 @@
+"""What every surrogate is: the contract, padded data, and the two borders to JAX.
+
+A surrogate turns (X, y) into a posterior over candidates. It knows no instrument: X is
+whatever the campaign scaled to the unit box, y the number sought in its own unit. Data
+arrive padded to a few capacities (`bucket`, `pad`), so that a growing run compiles a
+handful of programs; `count_compilations` tells how many. `gp` is the first surrogate,
+`registry` finds them by name. JAX is imported by the functions that need it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    runtime_checkable,
+)
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aemtwin.errors import OutOfRange, ShapeMismatch
+
+if TYPE_CHECKING:
+    import jax
+
+SMALLEST = 16  # measured points; the first bucket
+MULTIPLE = 8  # capacities are multiples of this, so that vector loops stay full
+
+State: TypeAlias = Any
+"""What a surrogate remembers between `fit` and `predict`; its own business."""
+
+Info: TypeAlias = dict[str, float | int]
+"""What a fit says about itself: plain Python numbers, for people and logs."""
+
+Floats: TypeAlias = "NDArray[np.float64] | jax.Array"
+"""Float64 numbers on either side of the border to JAX."""
+
+
+class Data(NamedTuple):
+    """Measured points, padded to a capacity N with rows that count for nothing."""
+
+    X: NDArray[
+        np.float64
+    ]  # (N, d), inputs, usually scaled to the unit box; 0 if padded
+    y: NDArray[np.float64]  # (N,), the number sought, any unit; 0 where padded
+    mask: NDArray[np.bool_]  # (N,), True where measured
+
+
+class Posterior(NamedTuple):
+    """What is believed of the latent f at m candidates, without measurement noise."""
+
+    mean: Floats  # (m,), unit of y
+    variance: Floats  # (m,), unit of y squared
+
+
+@runtime_checkable
+class Surrogate(Protocol):
+    """A model of y over X that is fitted again after every measurement.
+
+    Every method is pure: the same arguments give the same bits, and nothing is kept in
+    the object, which holds the configuration alone. Call `init` once (or `restore`),
+    then `fit` and `predict` after every measurement.
+
+    The law of resuming: `fit(key, restore(carry(s), d), data)` equals
+    `fit(key, s, data)` bit for bit, so a journal needs to keep no more than `carry`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name under which the registry knows it."""
+        ...
+
+    def init(self, d: int) -> State:
+        """Return the state before any data.
+
+        Args:
+            d: Number of input dimensions.
+        """
+        ...
+
+    def fit(self, key: jax.Array, state: State, data: Data) -> tuple[State, Info]:
+        """Learn from all data so far, starting where the last fit ended.
+
+        Args:
+            key: A JAX key, used here and nowhere else.
+            state: What `init`, `restore` or the last `fit` returned.
+            data: Padded measurements, at least one.
+
+        Returns:
+            The new state, and plain numbers for people; `info["finite"]` is 0 where
+            the fit found no finite solution and the caller must stop.
+        """
+        ...
+
+    def predict(self, key: jax.Array, state: State, candidates: ArrayLike) -> Posterior:
+        """Read the posterior at `candidates`, (m, d), as NumPy arrays, (m,)."""
+        ...
+
+    def carry(self, state: State) -> dict[str, NDArray[Any]]:
+        """Return the small part of the state on which the next fit depends."""
+        ...
+
+    def restore(self, carried: Mapping[str, ArrayLike], d: int) -> State:
+        """Return a state from which `fit` goes on as from the one that was carried."""
+        ...
+
+
+def bucket(n: int) -> int:
+    """Return the capacity for n points: 16 · 2^(k/2), rounded up to a multiple of 8.
+
+    An exact fit, cubic in the capacity, then costs at most 3.4 times its least work
+    (8 times with powers of two); a run of 500 points meets eleven buckets.
+
+    >>> [bucket(n) for n in (1, 16, 17, 32, 33, 50, 100, 200, 500)]
+    [16, 16, 24, 32, 48, 64, 128, 256, 512]
+    """
+    k = 0
+    while (capacity := _capacity(k)) < n:
+        k += 1
+    return capacity
+
+
+def _capacity(k: int) -> int:
+    """Return the k-th capacity, from integers alone so that no rounding decides."""
+    exact = math.isqrt(SMALLEST**2 * 2**k - 1) + 1  # ⌈16 · 2^(k/2)⌉
+    return -(-exact // MULTIPLE) * MULTIPLE
+
+
+def pad(X: ArrayLike, y: ArrayLike) -> Data:
+    """Pad measured points to their bucket.
+
+    Args:
+        X: Inputs, (n, d).
+        y: The number sought at each, (n,), any unit.
+
+    Returns:
+        Data of capacity `bucket(n)`, float64.
+
+    Raises:
+        ShapeMismatch: If X is not (n, d) or y is not (n,).
+        OutOfRange: If a number is not finite.
+
+    >>> data = pad([[0.0, 0.5], [1.0, 0.5]], [3.0, 4.0])
+    >>> data.X.shape, data.y[:3], int(data.mask.sum())
+    ((16, 2), array([3., 4., 0.]), 2)
+    """
+    points, values = np.asarray(X, np.float64), np.asarray(y, np.float64)
+    if points.ndim != 2 or values.shape != points.shape[:1]:
+        raise ShapeMismatch(
+            f"pad got X of shape {points.shape} and y of shape {values.shape}; it "
+            "takes (n, d) and (n,). Give every measured point a row of X and a value."
+        )
+    for name, array in (("X", points), ("y", values)):
+        if not np.all(np.isfinite(array)):
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            raise OutOfRange(
+                f"pad got {name}[{row}] = {array[row]}, which is not finite; a "
+                "surrogate learns from finite numbers only. Leave that point out."
+            )
+    n, d = points.shape
+    data = Data(
+        X=np.zeros((bucket(n), d)),
+        y=np.zeros(bucket(n)),
+        mask=np.arange(bucket(n)) < n,
+    )
+    data.X[:n], data.y[:n] = points, values
+    return data
+
+
+def float64() -> AbstractContextManager[None]:
+    """Let JAX compute in float64 inside the `with`, in this thread alone.
+
+    The global `jax_enable_x64` stays as it was, and so does every other thread.
+
+    >>> import jax.numpy as jnp
+    >>> with float64():
+    ...     str(jnp.ones(1).dtype)
+    'float64'
+    """
+    import jax
+
+    enable = getattr(jax, "enable_x64", None)
+    if enable is None:  # an older JAX keeps it among its experiments
+        enable = import_module("jax.experimental").enable_x64
+    context: AbstractContextManager[None] = enable(True)
+    return context
+
+
+class count_compilations:  # read as a verb in a `with`
+    """Count the programs that XLA makes ready inside the `with`, in any thread.
+
+    A program counts once whether XLA compiled it or the persistent cache on disk gave
+    it: both mean that JAX met a new program. One that is already in memory counts not.
+    Small operations outside `jax.jit`, such as making a key, are programs too.
+
+    >>> import jax, numpy as np
+    >>> double = jax.jit(lambda x: 2 * x)
+    >>> with count_compilations() as seen:
+    ...     _ = double(np.ones(3)), double(np.zeros(3))
+    >>> seen.count
+    1
+    """
+
+    EVENT = "/jax/core/compile/backend_compile_duration"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0  # spent on them, compiling or loading
+        self._counting = False
+
+    def _listen(self, event: str, duration_secs: float, **_: Any) -> None:
+        if self._counting and event == self.EVENT:
+            self.count += 1
+            self.seconds += duration_secs
+
+    def __enter__(self) -> count_compilations:
+        """Begin to count."""
+        from jax import monitoring
+
+        self._counting = True
+        monitoring.register_event_duration_secs_listener(self._listen)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop counting; `count` and `seconds` stay."""
+        from jax import monitoring
+
+        self._counting = False  # where JAX cannot forget a listener, it sleeps
+        forget = getattr(monitoring, "unregister_event_duration_listener", None)
+        if forget is not None:
+            forget(self._listen)

@@ -1,0 +1,336 @@
+"""Runs: whole, resumed, repeated; what the folder holds and what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aemtwin
+from aemtwin import documents, journal
+from aemtwin.config import CampaignConfig, TwinSource, load
+from aemtwin.documents import steady
+from aemtwin.errors import BadConfig, BadJournal, UnknownName
+from aemtwin.record import read_run
+from tests.conftest import small_twin
+
+SMALL = {"first": 4, "steps": 6, "candidates": (6, 5), "seed": 2}
+FIRST_SEARCH = 5
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> aemtwin.Run:
+    """A run over the wire, on a twin in a process of its own."""
+    out = tmp_path_factory.mktemp("runs")
+    twin = TwinSource(source="pfm_loops", seed=2)
+    config = CampaignConfig(twin=twin, first=4, steps=6, seed=2, out=str(out))
+    return aemtwin.run(config=config)
+
+
+def told(record) -> list[object]:
+    """The events without identities and wall clocks."""
+    return [steady(e) for e in record.events]
+
+
+def test_the_folder_holds_what_was_promised(whole):
+    for name in (
+        "config.toml",
+        "environment.json",
+        "journal.jsonl",
+        "data.nsid.h5",
+        "scores.json",
+        "ledger.jsonl",
+        "maps/final.npz",
+        "maps/truth.npz",
+        "maps/candidates.npz",
+        "random/journal.jsonl",
+    ):
+        assert (whole.path / name).is_file(), name
+
+
+def test_events_are_numbered_and_each_spot_is_measured_once(whole):
+    events = whole.record.events
+    assert [e["seq_num"] for e in events] == list(range(1, 11))
+    assert len({e["data"]["index"] for e in events}) == 10
+    assert [e["data"]["phase"] for e in events] == ["first"] * 4 + ["search"] * 6
+    for event in events:
+        assert event["data"]["rid"] == f"{whole.record.uid}/{event['seq_num']}/measure"
+        assert event["data"]["notices"] == ""
+        x, y = whole.record.candidates[event["data"]["index"]]
+        assert (event["data"]["x"], event["data"]["y"]) == (x, y)
+
+
+def test_the_journal_is_in_the_event_models_form(whole):
+    written, _ = journal.read_documents(whole.path / journal.JOURNAL)
+    names = [name for name, _ in written]
+    assert names == ["start", "descriptor", *["event"] * 10, "stop"]
+    start, descriptor, stop = written[0][1], written[1][1], written[-1][1]
+    assert descriptor["run_start"] == stop["run_start"] == start["uid"]
+    assert set(descriptor["data_keys"]) == set(documents.DATA_KEYS)
+    for _, event in written[2:-1]:
+        assert event["descriptor"] == descriptor["uid"]
+        assert set(event["data"]) == set(event["timestamps"]) == set(documents.DATA_KEYS)
+    assert (stop["exit_status"], stop["num_events"]) == ("success", {"primary": 10})
+    assert stop["compilations"] > 0
+
+
+def test_the_instrument_did_what_the_journal_says(whole):
+    lines, _ = _ledger(whole.path)
+    acts = [r for r in lines if r["event"] == "begin" and "-random" not in r["rid"]]
+    assert [a["call"] for a in acts] == ["scan", *["move_to", "measure"] * 10]
+    moves = [a["arguments"]["position"] for a in acts if a["call"] == "move_to"]
+    asked = [[e["data"]["x"], e["data"]["y"]] for e in whole.record.events]
+    assert moves == asked
+
+
+def _ledger(path: Path):
+    from aemtwin.instruments.ledger import read_lines
+
+    return read_lines(path / journal.LEDGER)
+
+
+def test_best_table_posterior_and_scores_tell_the_run(whole):
+    values = [row["value"] for row in whole.table()]
+    assert whole.best["value"] == max(values)
+    assert whole.best["seq_num"] == 1 + values.index(max(values))
+    posterior = whole.posterior()
+    assert posterior["mean"].shape == posterior["sd"].shape == (2500,)
+    assert np.all(posterior["sd"] > 0)
+    assert 0 <= whole.scores["top_1_percent_found"] <= 1
+    truth = whole.record.truth
+    measured = [row["index"] for row in whole.table()]
+    regret = np.max(truth) - np.max(truth[measured])
+    assert whole.scores["regret"] == pytest.approx(regret)
+    error = np.sqrt(np.mean((posterior["mean"] - truth) ** 2))
+    assert whole.scores["rmse"] == pytest.approx(error)
+
+
+def test_random_is_in_the_same_table(whole):
+    methods = [row["method"] for row in whole.record.scores["rows"]]
+    assert methods == ["gp + log_ei", "random"]
+    random = read_run(whole.path / "random")
+    ours = whole.record.events
+    for one, other in zip(ours[:4], random.events[:4], strict=True):
+        assert one["data"]["index"] == other["data"]["index"]
+        assert one["data"]["value"] == other["data"]["value"]  # the same chance
+    assert len(random.events) == len(ours)
+
+
+def test_the_data_file_holds_the_spectra_that_were_measured(whole):
+    from aemtwin.formats.nsid import open_nsid
+
+    with open_nsid(whole.path / journal.DATA) as file:
+        loops = file.array("loops")
+        kept = np.asarray(loops.data[()])
+    for i in range(10):
+        np.testing.assert_array_equal(kept[i], whole.record.spectrum(i).values)
+
+
+def test_the_same_description_makes_the_same_run(whole, tmp_path):
+    again = aemtwin.run(config=load(whole.path / "config.toml"), out=str(tmp_path))
+    assert told(again.record) == told(whole.record)
+    assert again.record.scores == whole.record.scores
+    assert load(again.path / "config.toml").twin == load(whole.path / "config.toml").twin
+
+
+@pytest.mark.parametrize("kept", [0, 3, 4, FIRST_SEARCH, 8, 10])
+def test_a_run_cut_off_goes_on_as_if_it_had_not_been(whole, tmp_path, kept):
+    """As after kill -9: `kept` events, half a line, and maps that were ahead of it."""
+    cut = cut_off(whole.path, tmp_path / whole.path.name, kept)
+    resumed = aemtwin.resume(cut)
+    assert told(resumed.record) == told(whole.record)
+    assert resumed.record.scores == whole.record.scores
+    assert resumed.record.stop["exit_status"] == "success"
+    begun = [r["rid"] for r in _ledger(cut)[0] if r["event"] == "begin"]
+    assert len(begun) == len(set(begun))
+
+
+def cut_off(source: Path, target: Path, kept: int) -> Path:
+    shutil.copytree(source, target)
+    shutil.rmtree(target / "random")
+    lines = (target / journal.JOURNAL).read_text().splitlines(keepends=True)
+    head = [line for line in lines if not line.startswith(('["event"', '["stop"'))]
+    if kept == 0:
+        head = head[:1]  # the descriptor comes with the first event
+    events = [line for line in lines if line.startswith('["event"')]
+    torn = lines[len(head) + kept][: len(lines[-1]) // 2]
+    (target / journal.JOURNAL).write_text("".join(head + events[:kept]) + torn)
+    for name in ("scores.json", "data.nsid.h5", "maps/final.npz", "maps/truth.npz"):
+        (target / name).unlink()
+    # The instrument was one request ahead of the journal, and knows nothing later.
+    ledger = (target / journal.LEDGER).read_text().splitlines(keepends=True)
+    uid = source.name
+    ahead = next(
+        i
+        for i, line in enumerate(ledger)
+        if f'"{uid}/{min(kept + 1, 10)}/measure"' in line
+    )
+    (target / journal.LEDGER).write_text("".join(ledger[: ahead + 1]))
+    return target
+
+
+def test_resuming_a_whole_run_changes_nothing(whole):
+    before = (whole.path / journal.JOURNAL).read_bytes()
+    assert aemtwin.resume(whole.path).best == whole.best
+    assert (whole.path / journal.JOURNAL).read_bytes() == before
+
+
+def test_in_process_and_over_the_wire_decide_the_same(whole, tmp_path):
+    near = aemtwin.run(
+        aemtwin.open_twin("pfm_loops", seed=2),
+        first=4,
+        steps=6,
+        seed=2,
+        out=str(tmp_path),
+    )
+    assert told(near.record) == told(whole.record)
+
+
+def test_a_real_instrument_has_no_scores(tmp_path):
+    with aemtwin.serve(small_twin()) as server:  # no truth, as a controller
+        client = aemtwin.connect(server.uri)
+        run = aemtwin.run(client, out=str(tmp_path), **SMALL)
+        client.close()
+    assert run.record.scores is None
+    assert run.scores == {}
+    assert not (run.path / "random").exists()
+
+
+def test_a_run_ends_when_everything_is_measured(tmp_path):
+    twin = small_twin()
+    run = aemtwin.run(twin, out=str(tmp_path), first=4, steps=500)
+    assert len(run.table()) == 30
+    assert run.record.stop["exit_status"] == "success"
+
+
+@pytest.mark.parametrize("acquisition", ["random", "grid", "ucb:beta=3", "variance"])
+def test_every_acquisition_runs(tmp_path, acquisition):
+    run = aemtwin.run(
+        small_twin(), out=str(tmp_path), acquisition=acquisition, **SMALL
+    )
+    assert len({row["index"] for row in run.table()}) == 10
+
+
+def test_a_value_that_is_no_number_is_recorded_and_left_out(tmp_path):
+    calls = iter(range(100))
+
+    def sometimes(measurement):
+        value = float(np.ptp(measurement.values))
+        return math.nan if next(calls) % 3 == 1 else value
+
+    run = aemtwin.run(
+        small_twin(), out=str(tmp_path), scalarizer=sometimes, baseline=False, **SMALL
+    )
+    valid = [row["valid"] for row in run.table()]
+    assert valid[:5] == [True, False, True, True, False]
+    assert math.isnan(run.table()[1]["value"])
+
+
+def test_any_callable_is_a_scalarizer(tmp_path):
+    run = aemtwin.run(
+        small_twin(ideal=True), out=str(tmp_path), scalarizer=largest, **SMALL
+    )
+    assert run.record.value_name.endswith("largest")
+    for row, spectrum in zip(
+        run.table(), map(run.record.spectrum, range(10)), strict=True
+    ):
+        assert row["value"] == float(np.max(spectrum.values))
+
+
+def largest(measurement):
+    return float(np.max(measurement.values))
+
+
+def test_a_failure_is_recorded_and_can_be_resumed(tmp_path):
+    class Failing:
+        def __init__(self, twin):
+            self.twin, self.left = twin, 7
+
+        def __getattr__(self, name):
+            return getattr(self.twin, name)
+
+        def measure(self, *args, **kwargs):
+            self.left -= 1
+            if self.left == 0:
+                raise RuntimeError("the tip broke")
+            return self.twin.measure(*args, **kwargs)
+
+    twin = small_twin()
+    with pytest.raises(RuntimeError, match="the tip broke"):
+        aemtwin.run(Failing(twin), out=str(tmp_path), **SMALL)
+    folder = next(tmp_path.iterdir())
+    record = read_run(folder)
+    assert record.stop["exit_status"] == "fail"
+    assert "the tip broke" in record.stop["reason"]
+    assert len(record.events) == 6
+    resumed = aemtwin.resume(folder, twin)
+    whole = aemtwin.run(small_twin(), out=str(tmp_path / "whole"), **SMALL)
+    assert told(resumed.record) == told(whole.record)
+
+
+def test_a_run_is_resumed_on_its_own_instrument_only(whole, tmp_path):
+    cut = cut_off(whole.path, tmp_path / whole.path.name, 4)
+    with pytest.raises(BadJournal, match="another instrument"):
+        aemtwin.resume(cut, aemtwin.open_twin("pfm_loops", seed=3))
+
+
+def test_a_folder_that_is_no_run_is_said(tmp_path):
+    for act in (aemtwin.resume, aemtwin.Run, read_run):
+        with pytest.raises(BadJournal, match="is not a run folder"):
+            act(tmp_path)
+
+
+def test_a_journal_damaged_in_the_middle_is_said(whole, tmp_path):
+    shutil.copytree(whole.path, tmp_path / "run")
+    path = tmp_path / "run" / journal.JOURNAL
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:4], lines[4][:30] + "\n", *lines[5:]]))
+    with pytest.raises(BadJournal, match="line 5, is not a document"):
+        read_run(tmp_path / "run")
+
+
+def test_a_run_needs_an_instrument(tmp_path):
+    with pytest.raises(BadConfig, match="needs an instrument"):
+        aemtwin.run(out=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"surrogate": "gpp"},
+        {"acquisition": "log_e"},
+        {"scalarizer": "loop_aera"},
+        {"mode": "lops"},
+        {"overview": "heigth"},
+    ],
+)
+def test_an_unknown_name_is_said_before_anything_is_measured(tmp_path, options):
+    twin = small_twin()
+    with pytest.raises(UnknownName, match="Did you mean"):
+        aemtwin.run(twin, out=str(tmp_path), **options)
+    assert twin.ledger() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_without_spectra_cannot_be_run(tmp_path):
+    from aemtwin.formats.specimens import make_sample
+    from aemtwin.instruments.afm import AFM
+    from aemtwin.instruments.twin import Twin
+    from tests.conftest import small_arrays
+
+    images = Twin(make_sample(small_arrays()[:2]), AFM, name="images")
+    with pytest.raises(BadConfig, match="images alone"):
+        aemtwin.run(images, out=str(tmp_path))
+
+
+def test_the_environment_is_told(whole):
+    told = json.loads((whole.path / "environment.json").read_text())
+    assert told["packages"]["jax"]
+    assert told["python"]
+    start = whole.record.start
+    assert len(start["instrument"]["identity"]["data_sha256"]) == 64
