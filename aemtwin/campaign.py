@@ -12,8 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,56 +22,18 @@ from aemtwin import acquisition, designs, documents, scalarizers, surrogates
 from aemtwin.acquisition.analytic import Context
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
-from aemtwin.config import CampaignConfig
-from aemtwin.errors import BadConfig, MeasurementFailed
+from aemtwin.config import CampaignConfig, measured_mode, overview_channel
+from aemtwin.decisions import Belief, Decision, State
+from aemtwin.errors import MeasurementFailed
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import Journal, load_maps
 from aemtwin.measurement import Measurement
-from aemtwin.specs import Channel, InstrumentSpec, Mode
 from aemtwin.surrogates.base import float64, pad
 
 log = logging.getLogger(__name__)
 
 CANDIDATES = (50, 50)  # (rows, columns), where neither file nor instrument has a grid
 KEEP_ALL_MAPS = 2**14  # candidates up to which the maps of every step are kept
-
-
-@dataclass(frozen=True)
-class State:
-    """What the next decision depends on."""
-
-    indices: tuple[int, ...] = ()  # candidates measured, in order
-    values: tuple[float, ...] = ()  # the number found at each; NaN where there is none
-    learned: Any = None  # the surrogate's own state
-
-    @property
-    def seq_num(self) -> int:
-        """The number of the next measurement, from 1."""
-        return len(self.indices) + 1
-
-
-@dataclass(frozen=True, eq=False)
-class Belief:
-    """What the surrogate holds of every candidate, and how attractive each is."""
-
-    mean: NDArray[np.float64]  # (m,), unit of the scalarizer
-    sd: NDArray[np.float64]  # (m,), of the latent value, same unit
-    scores: NDArray[np.float64]  # (m,), acquisition; -inf where measured
-    learned: Any
-    info: Mapping[str, Any]
-    fit_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Decision:
-    """Where to measure next, and why."""
-
-    seq_num: int
-    index: int
-    position: NDArray[np.float64]  # (2,) m
-    phase: str  # "first" or "search"
-    belief: Belief | None = None
-    timings: dict[str, float] = field(default_factory=dict)
 
 
 class Campaign:
@@ -96,6 +57,12 @@ class Campaign:
         self.journal = journal
         self.spec = instrument.describe()
         self.mode = measured_mode(self.spec, config)
+        self.first_frame = overview_channel(self.spec, config)
+        arguments = {"mode": self.mode.name, **config.parameters}
+        if config.dwell_s is not None:
+            arguments["dwell_s"] = config.dwell_s
+        # Asking how long a measurement takes checks its arguments before any is made.
+        instrument.duration({"call": "measure", "arguments": arguments})
         self.scalarizer = scalarizer or scalarizers.get(
             config.scalarizer.name, **config.scalarizer.params
         )
@@ -225,7 +192,7 @@ class Campaign:
         belief = decision.belief
         if belief is not None:
             self._save_maps(f"{decision.seq_num:06d}", decision.seq_num, belief)
-        if decision.seq_num == 1:
+        if "descriptor" not in self.journal.names:
             self._describe(measurement)
         data = {
             "index": decision.index,
@@ -271,13 +238,11 @@ class Campaign:
 
     def overview(self) -> None:
         """Take the first frame, as a microscopist would, unless told not to."""
-        channel = overview_channel(self.spec, self.config)
-        if channel is None:
-            return
-        frame = self.instrument.scan(
-            channels=[channel.name], rid=f"{self.uid}/0/overview"
-        )
-        self.journal.save_spectrum(0, frame)
+        if self.first_frame is not None:
+            frame = self.instrument.scan(
+                channels=[self.first_frame.name], rid=f"{self.uid}/0/overview"
+            )
+            self.journal.save_spectrum(0, frame)
 
     def finish(self, state: State) -> Belief | None:
         """Fit once more, with the last measurement too, and keep the maps."""
@@ -352,29 +317,6 @@ class Campaign:
         if len(self.candidates) > KEEP_ALL_MAPS:
             old = self.journal.folder / "maps" / f"{seq_num - 2:06d}.npz"
             old.unlink(missing_ok=True)
-
-
-def measured_mode(spec: InstrumentSpec, config: CampaignConfig) -> Mode:
-    """Return the mode that a campaign measures.
-
-    Raises:
-        BadConfig: If the instrument measures nothing at a spot.
-    """
-    if not spec.modes:
-        raise BadConfig(
-            f"{spec.name} measures nothing at a spot: it has images alone, which "
-            "`scan` and `trace` read. A campaign needs a mode; choose another sample."
-        )
-    return spec.mode(config.mode)
-
-
-def overview_channel(spec: InstrumentSpec, config: CampaignConfig) -> Channel | None:
-    """Return the channel of the first frame: the first that is not derived."""
-    if config.overview == "":
-        return None
-    if config.overview is not None:
-        return spec.channel(config.overview)
-    return next((c for c in spec.channels if not c.derived), None)
 
 
 def _keys(seed: int, seq_num: int) -> tuple[Any, Any]:

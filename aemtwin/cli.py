@@ -9,16 +9,13 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import App, Parameter
 
 from aemtwin import __version__
 from aemtwin.errors import AemtwinError, BadConfig, UnknownName, WrongType
-
-if TYPE_CHECKING:
-    from aemtwin.runs import Run
 
 app = App(
     name="aemtwin",
@@ -236,23 +233,10 @@ def plot(
 @app.command
 def info(file: Annotated[Path, Parameter(help="An NSID file.")], /) -> None:
     """Say what a file holds: arrays, shapes, axes, units."""
-    from rich.console import Console
-    from rich.table import Table
-
+    from aemtwin import screen
     from aemtwin.formats.nsid import summary
 
-    table = Table(title=file.name, title_justify="left")
-    for column in ("array", "shape", "dtype", "quantity (unit)", "axes"):
-        table.add_column(column)
-    for array in summary(file):
-        table.add_row(
-            array["name"],
-            " x ".join(str(n) for n in array["shape"]),
-            array["dtype"],
-            f"{array['quantity']} ({array['units']})",
-            "\n".join(_axis_line(axis) for axis in array["axes"]),
-        )
-    Console().print(table)
+    screen.tell_arrays(file.name, summary(file))
 
 
 @app.command(name="list")
@@ -289,9 +273,9 @@ def doctor() -> None:
 
 def _run(config: Any, folder: Path | None = None) -> None:
     """Run or resume with progress on the screen, then write the report."""
-    from aemtwin import progress, runs
+    from aemtwin import runs, screen
 
-    with progress.shown(config) as on_step:
+    with screen.progress() as on_step:
         try:
             if folder is None:
                 done = runs.run(config=config, on_step=on_step)
@@ -305,37 +289,8 @@ def _run(config: Any, folder: Path | None = None) -> None:
             )
             sys.exit(1)
     path = done.report()
-    print(_summary(done))
+    print(screen.summary(done))
     print(f"report: {path}")
-
-
-def _summary(done: Run) -> str:
-    best = done.best
-    x, y = (value * 1e9 for value in best["position"])
-    found = (
-        f"best found: {best['value']:.4g} {best['units']} at x = {x:.1f} nm, "
-        f"y = {y:.1f} nm (measurement {best['seq_num']})"
-    )
-    scores = done.record.scores
-    if scores is None:
-        return found
-    lines = [found + f"; the truth's best is {scores['truth_best']:.4g}"]
-    for row in scores["rows"]:
-        lines.append(
-            f"  {row['method']:<14} top 1 % found {row['top_1_percent_found']:6.1%}   "
-            f"regret {row['regret']:.3g}   map RMSE {_number(row['rmse'])}   "
-            f"90 % interval covers {_number(row['coverage_90'], '.0%')}"
-        )
-    return "\n".join(lines)
-
-
-def _number(value: float | None, form: str = ".3g") -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _axis_line(axis: dict[str, Any]) -> str:
-    ends = f"{axis['low']:g} to {axis['high']:g} {axis['units']}"
-    return f"{axis['name']} ({axis['length']}): {ends}"
 
 
 def _calibration(said: list[str]) -> dict[str, tuple[str, float]]:

@@ -68,10 +68,10 @@ def array_from_wire(packed: Mapping[str, Any]) -> NDArray[Any]:
         import base64
 
         data = base64.b64decode(data["data"])
-    if isinstance(data, list):
-        array = np.array(data, dtype).reshape(shape)
-    else:
+    if isinstance(data, bytes | bytearray | memoryview):
         array = np.frombuffer(data, dtype).reshape(shape)
+    else:
+        array = np.array(data, dtype).reshape(shape)
     array = array.astype(dtype.newbyteorder("="), copy=False)
     array.flags.writeable = False
     return array

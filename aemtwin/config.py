@@ -24,6 +24,7 @@ from pydantic import (
 
 from aemtwin.errors import BadConfig
 from aemtwin.scalarizers.registry import parse
+from aemtwin.specs import Channel, InstrumentSpec, Mode
 
 
 class Part(BaseModel):
@@ -134,6 +135,29 @@ def build(
         raise BadConfig(_sentence(error, origin)) from None
 
 
+def measured_mode(spec: InstrumentSpec, config: CampaignConfig) -> Mode:
+    """Return the mode that a campaign measures.
+
+    Raises:
+        BadConfig: If the instrument measures nothing at a spot.
+    """
+    if not spec.modes:
+        raise BadConfig(
+            f"{spec.name} measures nothing at a spot: it has images alone, which "
+            "`scan` and `trace` read. A campaign needs a mode; choose another sample."
+        )
+    return spec.mode(config.mode)
+
+
+def overview_channel(spec: InstrumentSpec, config: CampaignConfig) -> Channel | None:
+    """Return the channel of the first frame: the first that is not derived."""
+    if config.overview == "":
+        return None
+    if config.overview is not None:
+        return spec.channel(config.overview)
+    return next((c for c in spec.channels if not c.derived), None)
+
+
 def _sentence(error: ValidationError, origin: str) -> str:
     """Say the first thing that is wrong: key, value, what is allowed."""
     first = error.errors()[0]
@@ -145,7 +169,8 @@ def _sentence(error: ValidationError, origin: str) -> str:
         names = list(table.model_fields)
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        return f"In {origin}, there is no key {where!r}; allowed: {', '.join(names)}.{guess}"
+        allowed = ", ".join(names)
+        return f"In {origin}, there is no key {where!r}; allowed: {allowed}.{guess}"
     got = repr(first["input"])[:80]
     return f"In {origin}, {where} = {got} is not allowed: {first['msg']}."
 

@@ -42,8 +42,10 @@ class Journal:
         (folder / "maps").mkdir(parents=True, exist_ok=True)
         (folder / "spectra").mkdir(exist_ok=True)
         path = folder / JOURNAL
+        self.names: set[str] = set()  # of the documents written so far
         if path.exists():  # cut the torn last line of a writer that was killed
-            _, whole = read_documents(path)
+            documents, whole = read_documents(path)
+            self.names = {name for name, _ in documents}
             with path.open("r+b") as file:
                 file.truncate(whole)
         self._file = path.open("a", encoding="utf-8")
@@ -53,6 +55,7 @@ class Journal:
         self._file.write(json.dumps([name, document], allow_nan=False) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.names.add(name)
 
     def save_spectrum(self, seq_num: int, measurement: Measurement) -> None:
         """Keep a measurement whole, before its event is written."""

@@ -91,7 +91,7 @@ def _pictures() -> str:
 
 
 def _cache() -> str:
-    from aemtwin.runs import cache_folder
+    from aemtwin.environment import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,17 +7,12 @@ random run. The folder is the interface: everything later is read from it.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +21,18 @@ from numpy.typing import NDArray
 
 from aemtwin import config as configuration
 from aemtwin import documents, journal, scalarizers, scoring
-from aemtwin.campaign import Belief, Campaign, Decision, State
+from aemtwin.campaign import Campaign
 from aemtwin.codec import to_wire
-from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.config import CampaignConfig
+from aemtwin.decisions import Belief, Decision, State
+from aemtwin.devices import address_of, instrument_of, located
+from aemtwin.environment import environment, logging_to, prepare_jax
 from aemtwin.errors import BadConfig, BadJournal
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import Journal
 from aemtwin.measurement import Measurement
 from aemtwin.record import RunRecord, read_run
 from aemtwin.scalarizers import Scalarizer
-from aemtwin.specs import InstrumentSpec
 from aemtwin.surrogates.base import count_compilations
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[Campaign, State, Decision], None]
-PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
 
 
 class Run:
@@ -133,14 +129,14 @@ def run(
     said = {} if config is None else config.model_dump(exclude_unset=True)
     if instrument is not None:
         said = {k: v for k, v in said.items() if k not in ("twin", "uri")}
-        said |= _address(instrument)
+        said |= address_of(instrument)
     sought = None
     if callable(scalarizer):
         sought = scalarizers.get(scalarizer)
         options["scalarizer"] = {"name": sought.name, "params": dict(sought.params)}
     elif scalarizer is not None:
         options["scalarizer"] = scalarizer
-    resolved = configuration.build({**said, **options})
+    resolved = located(configuration.build({**said, **options}))
     if resolved.twin is None and resolved.uri is None:
         raise BadConfig(
             "A run needs an instrument: give one, or a twin or a uri in the "
@@ -151,7 +147,7 @@ def run(
     folder.mkdir(parents=True)
     (folder / journal.CONFIG).write_text(resolved.to_toml(), encoding="utf-8")
     try:
-        with _instrument(instrument, resolved, folder) as device:
+        with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
             _go(device, resolved, folder, uid, sought, on_step)
     except BaseException:
         if not _started(folder):  # nothing was done: leave nothing behind
@@ -189,7 +185,7 @@ def resume(
         return Run(folder)
     resolved = configuration.load(folder / journal.CONFIG)
     sought = None if scalarizer is None else scalarizers.get(scalarizer)
-    with _instrument(instrument, resolved, folder) as device:
+    with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
         _go(device, resolved, folder, folder.name, sought, on_step)
     return Run(folder)
 
@@ -205,7 +201,7 @@ def _go(
     """Do what is left of a run and close it."""
     prepare_jax()
     with (
-        _logging_to(folder / journal.LOG),
+        logging_to(folder / journal.LOG),
         Journal(folder) as record,
         count_compilations() as seen,
     ):
@@ -260,7 +256,7 @@ def _begin(campaign: Campaign, config: CampaignConfig, folder: Path) -> State:
 
 
 def read_documents(folder: Path) -> list[tuple[str, documents.Document]]:
-    """Return what the journal of a run folder holds so far; nothing if there is none."""
+    """Return what the journal of a run folder holds so far, if there is one."""
     file = folder / journal.JOURNAL
     return journal.read_documents(file)[0] if file.is_file() else []
 
@@ -334,135 +330,3 @@ def _baseline(
         )
         found = random.run(_begin(random, config, folder / "random"))
         return found.indices, random.finish(found)
-
-
-def environment() -> dict[str, Any]:
-    """Return what a reader needs to know of the machine and the software."""
-    import jax
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "jax_backend": jax.default_backend(),
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def prepare_jax() -> None:
-    """Keep compiled programs on disk, so that only the first run ever waits for them.
-
-    The folder is `AEMTWIN_CACHE`, or the user's cache; a setting of JAX's own wins, and
-    where the folder cannot be written JAX goes without.
-    """
-    import jax
-
-    if getattr(jax.config, "jax_compilation_cache_dir", None):
-        return
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        log.info("no compilation cache: %s", error)
-        return
-    for key, value in (
-        ("jax_compilation_cache_dir", str(folder)),
-        ("jax_persistent_cache_min_compile_time_secs", 0.0),
-        ("jax_persistent_cache_min_entry_size_bytes", -1),
-    ):
-        jax.config.update(key, value)  # type: ignore[no-untyped-call]
-
-
-def cache_folder() -> Path:
-    """Return where compiled programs are kept."""
-    if said := os.environ.get("AEMTWIN_CACHE"):
-        return Path(said)
-    if os.name == "nt":
-        root = os.environ.get("LOCALAPPDATA")
-    else:
-        root = os.environ.get("XDG_CACHE_HOME")
-    return Path(root or Path.home() / ".cache") / "aemtwin" / "jax"
-
-
-@contextmanager
-def _instrument(
-    given: Instrument | None, config: CampaignConfig, folder: Path
-) -> Iterator[Instrument]:
-    """Give the instrument of a run: the one at hand, at the URI, or a twin served."""
-    if given is not None:
-        yield given
-        return
-    from aemtwin.remote.client import connect
-    from aemtwin.remote.launch import launched
-
-    twin = config.twin
-    server: AbstractContextManager[str]
-    if twin is None:
-        server = nullcontext(str(config.uri))
-    else:
-        server = launched(
-            twin.source,
-            kind=twin.kind,
-            select=twin.select,
-            ideal=twin.ideal,
-            seed=twin.seed,
-            calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
-            ledger=folder / journal.LEDGER,
-        )
-    with server as uri:
-        instrument = connect(uri)
-        try:
-            yield instrument
-        finally:
-            instrument.close()
-
-
-def _address(instrument: Instrument) -> dict[str, Any]:
-    """Return how to find this instrument again: its URI, or the twin it is."""
-    if uri := getattr(instrument, "uri", None):
-        return {"uri": uri}
-    spec: InstrumentSpec = instrument.describe()
-    identity = spec.identity
-    return {
-        "twin": TwinSource(
-            source=identity.get("source", spec.name),
-            kind=spec.kind,
-            select=identity.get("sample"),
-            ideal=bool(identity.get("ideal", False)),
-            seed=int(identity.get("seed", 0)),
-        ).model_dump()
-    }
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Write what aemtwin's modules log into the run's folder, as JSON lines."""
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(_JsonLines())
-    root = logging.getLogger("aemtwin")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()
-
-
-class _JsonLines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(
-            {
-                "time": record.created,
-                "level": record.levelname,
-                "module": record.name,
-                "message": record.getMessage(),
-            }
-        )

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin import metrics
-from aemtwin.campaign import Belief, Campaign
+from aemtwin.campaign import Campaign
+from aemtwin.decisions import Belief
 from aemtwin.errors import NotSupported, TruthRefused
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.record import RunRecord

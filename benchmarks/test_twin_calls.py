@@ -130,7 +130,7 @@ def test_scan_of_a_full_frame(benchmark, scope):
     assert equal
 
 
-def test_scan_of_one_channel_with_a_request_id(benchmark, scope):
+def test_the_same_request_again(benchmark, scope):
     """Ask for a frame again by its id: the ledger's stored answer, nothing done."""
     first = scope.scan(rid="bench/1/scan")
     frame = benchmark.pedantic(

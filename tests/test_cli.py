@@ -163,7 +163,9 @@ def test_doctor_measures_once():
     done = aem("doctor")
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
-    assert re.search(r"ok +a twin behind its URI: PYRO:.* gave loops \(64,\)", done.stdout)
+    assert re.search(
+        r"ok +a twin behind its URI: PYRO:.* gave loops \(64,\)", done.stdout
+    )
 
 
 def test_serve_prints_the_uri_first_and_a_run_needs_nothing_else(tmp_path):

@@ -36,7 +36,9 @@ def test_the_uri_alone_changes(tmp_path):
     path.write_text('steps = 5\n[twin]\nsource = "pfm_loops"\n')
     config = load(path, {"uri": "PYRO:Instrument_Server@127.0.0.1:9090"})
     assert config.twin is None
-    assert config.model_copy(update={"uri": None, "twin": load(path).twin}) == load(path)
+    assert config.model_copy(update={"uri": None, "twin": load(path).twin}) == load(
+        path
+    )
 
 
 @pytest.mark.parametrize(

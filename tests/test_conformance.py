@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -236,7 +237,7 @@ def test_two_threads_take_turns(scope):
     assert not failures
     entries = scope.events()
     assert len(entries) == 15
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in itertools.pairwise(entries):
         assert after["begin_s"] >= before["end_s"]
 
 

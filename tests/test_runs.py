@@ -14,7 +14,7 @@ import aemtwin
 from aemtwin import documents, journal
 from aemtwin.config import CampaignConfig, TwinSource, load
 from aemtwin.documents import steady
-from aemtwin.errors import BadConfig, BadJournal, UnknownName
+from aemtwin.errors import BadConfig, BadJournal, OutOfRange, UnknownName
 from aemtwin.record import read_run
 from tests.conftest import small_twin
 
@@ -73,7 +73,9 @@ def test_the_journal_is_in_the_event_models_form(whole):
     assert set(descriptor["data_keys"]) == set(documents.DATA_KEYS)
     for _, event in written[2:-1]:
         assert event["descriptor"] == descriptor["uid"]
-        assert set(event["data"]) == set(event["timestamps"]) == set(documents.DATA_KEYS)
+        assert (
+            set(event["data"]) == set(event["timestamps"]) == set(documents.DATA_KEYS)
+        )
     assert (stop["exit_status"], stop["num_events"]) == ("success", {"primary": 10})
     assert stop["compilations"] > 0
 
@@ -134,7 +136,9 @@ def test_the_same_description_makes_the_same_run(whole, tmp_path):
     again = aemtwin.run(config=load(whole.path / "config.toml"), out=str(tmp_path))
     assert told(again.record) == told(whole.record)
     assert again.record.scores == whole.record.scores
-    assert load(again.path / "config.toml").twin == load(whole.path / "config.toml").twin
+    assert (
+        load(again.path / "config.toml").twin == load(whole.path / "config.toml").twin
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 3, 4, FIRST_SEARCH, 8, 10])
@@ -154,8 +158,6 @@ def cut_off(source: Path, target: Path, kept: int) -> Path:
     shutil.rmtree(target / "random")
     lines = (target / journal.JOURNAL).read_text().splitlines(keepends=True)
     head = [line for line in lines if not line.startswith(('["event"', '["stop"'))]
-    if kept == 0:
-        head = head[:1]  # the descriptor comes with the first event
     events = [line for line in lines if line.startswith('["event"')]
     torn = lines[len(head) + kept][: len(lines[-1]) // 2]
     (target / journal.JOURNAL).write_text("".join(head + events[:kept]) + torn)
@@ -209,9 +211,7 @@ def test_a_run_ends_when_everything_is_measured(tmp_path):
 
 @pytest.mark.parametrize("acquisition", ["random", "grid", "ucb:beta=3", "variance"])
 def test_every_acquisition_runs(tmp_path, acquisition):
-    run = aemtwin.run(
-        small_twin(), out=str(tmp_path), acquisition=acquisition, **SMALL
-    )
+    run = aemtwin.run(small_twin(), out=str(tmp_path), acquisition=acquisition, **SMALL)
     assert len({row["index"] for row in run.table()}) == 10
 
 
@@ -317,6 +317,23 @@ def test_an_unknown_name_is_said_before_anything_is_measured(tmp_path, options):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"dwell_s": 1e9}, OutOfRange),
+        ({"parameters": {"frequency": 1.0}}, UnknownName),
+        ({"scalarizer": "band_intensity:high=1,low=2"}, BadConfig),
+        ({"surrogate": "gp:starts=0"}, BadConfig),
+    ],
+)
+def test_a_wrong_parameter_is_said_before_anything_is_measured(tmp_path, options, kind):
+    twin = small_twin()
+    with pytest.raises(kind):
+        aemtwin.run(twin, out=str(tmp_path), **options)
+    assert twin.ledger() == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_sample_without_spectra_cannot_be_run(tmp_path):
     from aemtwin.formats.specimens import make_sample
     from aemtwin.instruments.afm import AFM
@@ -334,3 +351,26 @@ def test_the_environment_is_told(whole):
     assert told["python"]
     start = whole.record.start
     assert len(start["instrument"]["identity"]["data_sha256"]) == 64
+
+
+def test_a_run_on_a_file_is_resumed_from_any_folder(tmp_path, monkeypatch):
+    from aemtwin.formats.catalog import find_twin
+
+    shutil.copy(find_twin("pfm_loops").data, tmp_path / "my.nsid.h5")
+    monkeypatch.chdir(tmp_path)
+    config = CampaignConfig(twin=TwinSource(source="my.nsid.h5"), first=3, steps=1)
+    run = aemtwin.run(config=config)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = aemtwin.run(config=load(tmp_path / run.path / "config.toml"))
+    assert again.best == aemtwin.Run(tmp_path / run.path).best
+
+
+@pytest.mark.slow
+def test_scifireaders_opens_the_data_of_a_run(whole):
+    reader = pytest.importorskip("SciFiReaders", reason="needs aemtwin[readers]")
+    datasets = reader.NSIDReader(str(whole.path / journal.DATA)).read()
+    loops = next(d for d in datasets.values() if d.quantity == "Piezoresponse")
+    kept = np.stack([whole.record.spectrum(i).values for i in range(10)])
+    np.testing.assert_array_equal(np.asarray(loops), kept)
+    assert loops.units == "pm"

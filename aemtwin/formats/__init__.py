@@ -1,0 +1,1 @@
+"""Files and what they hold: NSID by our own codec, the twin catalogue, sidpy."""

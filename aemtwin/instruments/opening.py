@@ -39,7 +39,7 @@ def open_twin(
     """Open a digital twin, ready to measure.
 
     Args:
-        source: A name of the catalogue (`aemtwin list`), a twin folder, or an NSID file.
+        source: A name of the catalogue (`aemtwin list`), a twin folder, an NSID file.
         kind: "afm" or "stem"; default: what the catalogue says, or what the axes
             suggest (energy: STEM; otherwise a scanning probe, served as AFM).
         select: Which sample, where a file holds several; default: the first.

@@ -20,5 +20,6 @@ __all__ = [
     "spectra",
     "step_times",
     "to_bytes",
+    "twin_sheet",
     "uncertainty",
 ]

@@ -50,9 +50,12 @@ def place(x: float, y: float) -> str:
     """Return a position as a text.
 
     >>> place(4.12e-7, 1.5e-6)
-    'x = 412 nm, y = 1.5 µm'
+    'x = 0.412 µm, y = 1.5 µm'
     """
-    return f"x = {quantity(x, 'm')}, y = {quantity(y, 'm')}"
+    return ", ".join(
+        f"{name} = {quantity(value, 'm', like=[x, y])}"
+        for name, value in (("x", x), ("y", y))
+    )
 
 
 def alt(kind: str, record: RunRecord) -> str:

@@ -175,7 +175,7 @@ def serve(
     if not _is_loopback(host):
         raise NotSupported(
             f"serve got host {host!r}; only a loopback address (127.0.0.1, localhost, "
-            "::1) is allowed, since the channel is neither encrypted nor authenticated. "
+            "::1) is allowed, since the channel is not encrypted or authenticated. "
             "Reach it from elsewhere through a tunnel, such as ssh -L."
         )
     register_errors()

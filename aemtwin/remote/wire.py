@@ -2,8 +2,8 @@
 
 Our client speaks msgpack and rebuilds records by `aemtwin.codec` and errors by their
 code. A plain Pyro4 proxy speaks serpent and gets the same dicts of builtins; there an
-array's bytes are what `serpent.tobytes(a["data"])` decodes, and an error is the built-in
-that it refines, with our code in front.
+array's bytes are what `serpent.tobytes(a["data"])` decodes, and an error is the
+built-in that it refines, with our code in front.
 """
 
 from __future__ import annotations

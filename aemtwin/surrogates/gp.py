@@ -32,7 +32,7 @@ from aemtwin.surrogates.exact import (
     standardise,
 )
 from aemtwin.surrogates.kernels import KERNELS
-from aemtwin.surrogates.search import best_of
+from aemtwin.surrogates.search import lowest
 
 __all__ = ["GP", "GPState", "Hyper", "condition", "objective", "posterior", "read"]
 
@@ -69,7 +69,7 @@ def _fit(
         return objective(t, X, u, mask, kernel=kernel)[:2]
 
     def find() -> tuple[Array, Array, Array]:
-        return best_of(key, theta, evaluate, starts=starts, limit=limit)
+        return lowest(key, theta, evaluate, starts=starts, limit=limit)
 
     def keep() -> tuple[Array, Array, Array]:
         return theta, jnp.zeros((), int), jnp.zeros((), int)

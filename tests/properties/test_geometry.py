@@ -113,7 +113,7 @@ def test_between_pixels_a_value_lies_between_its_neighbours(arrays, u, v):
     field = sample.field("image")
     (x_low, x_high), (y_low, y_high) = sample.bounds
     at = np.array([[x_low + u * (x_high - x_low), y_low + v * (y_high - y_low)]])
-    index, fraction = field.grid.locate(at)
+    index, _ = field.grid.locate(at)
     value = field.at(at)[0]
     row, column = index[0]
     last = np.array(field.grid.shape) - 1

@@ -1,4 +1,4 @@
-"""The same seed and the same requests give the same bits, near and far, in any order."""
+"""The same seed and the same requests give the same bits, near and far."""
 
 from __future__ import annotations
 

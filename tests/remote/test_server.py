@@ -183,7 +183,7 @@ def test_a_newer_minor_version_is_read_and_another_major_refused(monkeypatch):
             if kind is None:
                 aemtwin.connect(server.uri).close()
             else:
-                with pytest.raises(kind, match="version '2.0'"):
+                with pytest.raises(kind, match=r"version '2\.0'"):
                     aemtwin.connect(server.uri)
 
 

@@ -10,7 +10,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 
 from aemtwin.errors import BadConfig, ShapeMismatch, UnknownName
-from aemtwin.surrogates import gp as module
+from aemtwin.surrogates import exact
 from aemtwin.surrogates.base import Surrogate, float64, pad
 from aemtwin.surrogates.gp import GP, Hyper, condition, objective, posterior, read
 
@@ -54,8 +54,8 @@ def test_likelihood_agrees_with_the_normal_density():
     data, theta = pad(X, y), np.log([1.2, 0.3, 0.5, 0.2])
     with float64():
         _, _, (nll, mean) = objective(theta, data.X, data.y, data.mask)
-        K = module._covariance(
-            "matern52", module._hyper(jnp.asarray(theta)), X, np.ones(20, bool), 1e-10
+        K = exact.covariance(
+            "matern52", exact.natural(jnp.asarray(theta)), X, np.ones(20, bool), 1e-10
         )
         expected = -multivariate_normal(np.full(20, mean), np.asarray(K)).logpdf(y)
     np.testing.assert_allclose(nll, expected, rtol=1e-10)
@@ -77,7 +77,7 @@ def test_the_search_ends_where_scipy_ends():
     X, y, _ = problem(2, n=40)
     data = pad(X, y)
     with float64():
-        u, _, _ = module._standardise(*data[1:])
+        u, _, _ = exact.standardise(*data[1:])
         value = jax.jit(lambda t: objective(t, data.X, u, data.mask)[:2])
         theirs = minimize(
             lambda t: jax.device_get(value(t)), np.log([1, 0.2, 0.2, 0.1]), jac=True
@@ -104,7 +104,7 @@ def test_hyperparameters_of_a_known_process_are_found():
     rng = np.random.default_rng(0)
     X = rng.random((180, 2))
     with float64():
-        K = module._covariance("matern52", hyper(2.0), X, np.ones(180, bool))
+        K = exact.covariance("matern52", hyper(2.0), X, np.ones(180, bool))
     y = 5.0 + np.linalg.cholesky(np.asarray(K)) @ rng.normal(size=180)
     _, info = GP().fit(jax.random.key(0), GP().init(2), pad(X, y))
     assert info["length_0"] == pytest.approx(0.2, rel=0.4)
@@ -131,7 +131,7 @@ def test_candidates_in_many_chunks_are_read_as_in_one(monkeypatch):
         h = hyper()
         L, alpha, _ = condition(h, X, y, mask)
         whole = read(h, X, mask, L, alpha, X_new)
-        monkeypatch.setattr(module, "CHUNK", 25)
+        monkeypatch.setattr(exact, "CHUNK", 25)
         parts = read(h, X, mask, L, alpha, X_new)
     np.testing.assert_allclose(parts.mean, whole.mean, rtol=0, atol=1e-12)
     np.testing.assert_allclose(parts.variance, whole.variance, rtol=0, atol=1e-12)

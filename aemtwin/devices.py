@@ -1,0 +1,71 @@
+"""The instrument of a run: one at hand, one at a URI, or a twin served for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.instruments.protocol import Instrument
+
+
+@contextmanager
+def instrument_of(
+    config: CampaignConfig, given: Instrument | None, ledger: Path
+) -> Iterator[Instrument]:
+    """Give the instrument of a run: the one at hand, at the URI, or a twin served."""
+    if given is not None:
+        yield given
+        return
+    from aemtwin.remote.client import connect
+    from aemtwin.remote.launch import launched
+
+    twin = config.twin
+    server: AbstractContextManager[str]
+    if twin is None:
+        server = nullcontext(str(config.uri))
+    else:
+        server = launched(
+            twin.source,
+            kind=twin.kind,
+            select=twin.select,
+            ideal=twin.ideal,
+            seed=twin.seed,
+            calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
+            ledger=ledger,
+        )
+    with server as uri:
+        instrument = connect(uri)
+        try:
+            yield instrument
+        finally:
+            instrument.close()
+
+
+def address_of(instrument: Instrument) -> dict[str, Any]:
+    """Return how to find this instrument again: its URI, or the twin it is."""
+    if uri := getattr(instrument, "uri", None):
+        return {"uri": uri}
+    spec = instrument.describe()
+    identity = spec.identity
+    return {
+        "twin": TwinSource(
+            source=identity.get("source", spec.name),
+            kind=spec.kind,
+            select=identity.get("sample"),
+            ideal=bool(identity.get("ideal", False)),
+            seed=int(identity.get("seed", 0)),
+        ).model_dump()
+    }
+
+
+def located(config: CampaignConfig) -> CampaignConfig:
+    """Write a twin's file as an absolute path, so that any folder may resume the run."""
+    if config.twin is None or not Path(config.twin.source).is_file():
+        return config
+    source = str(Path(config.twin.source).resolve())
+    return config.model_copy(
+        update={"twin": config.twin.model_copy(update={"source": source})}
+    )

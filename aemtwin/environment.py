@@ -1,0 +1,99 @@
+"""What a run runs in: software and machine, the compilation cache, its own log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
+
+
+def environment() -> dict[str, Any]:
+    """Return what a reader needs to know of the machine and the software."""
+    import jax
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "jax_backend": jax.default_backend(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def prepare_jax() -> None:
+    """Keep compiled programs on disk, so that only the first run ever waits for them.
+
+    The folder is `AEMTWIN_CACHE`, or the user's cache; a setting of JAX's own wins, and
+    where the folder cannot be written JAX goes without.
+    """
+    import jax
+
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
+        return
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.info("no compilation cache: %s", error)
+        return
+    for key, value in (
+        ("jax_compilation_cache_dir", str(folder)),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+        ("jax_persistent_cache_min_entry_size_bytes", -1),
+    ):
+        jax.config.update(key, value)  # type: ignore[no-untyped-call]
+
+
+def cache_folder() -> Path:
+    """Return where compiled programs are kept."""
+    if said := os.environ.get("AEMTWIN_CACHE"):
+        return Path(said)
+    if os.name == "nt":
+        root = os.environ.get("LOCALAPPDATA")
+    else:
+        root = os.environ.get("XDG_CACHE_HOME")
+    return Path(root or Path.home() / ".cache") / "aemtwin" / "jax"
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Write what aemtwin's modules log into the run's folder, as JSON lines."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(_JsonLines())
+    root = logging.getLogger("aemtwin")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": record.created,
+                "level": record.levelname,
+                "module": record.name,
+                "message": record.getMessage(),
+            }
+        )

@@ -1,0 +1,128 @@
+"""What a person sees on a terminal: progress, what was found, what a file holds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from aemtwin.campaign import Campaign
+from aemtwin.decisions import Decision, State
+
+if TYPE_CHECKING:
+    from aemtwin.runs import Run
+
+EVERY = 10  # measurements between lines where nobody watches a bar
+
+
+class Watcher:
+    """Told of each measurement; remembers the split of the time and the folder."""
+
+    def __init__(self, bar: Progress | None, console: Console) -> None:
+        self.folder: Path | None = None
+        self._bar, self._console = bar, console
+        self._task = (
+            None
+            if bar is None
+            else bar.add_task("starting", total=None, best="", split="")
+        )
+        self._spent = dict.fromkeys(("move", "measure", "fit", "decide"), 0.0)
+
+    def __call__(self, campaign: Campaign, state: State, decision: Decision) -> None:
+        """Show one more measurement."""
+        self.folder = campaign.journal.folder
+        for name in self._spent:
+            self._spent[name] += decision.timings.get(f"{name}_s", 0.0)
+        done, total = len(state.indices), campaign.steps()
+        finite = [v for v in state.values if v == v]
+        best = f"best {max(finite):.4g}" if finite else "no value yet"
+        whole = sum(self._spent.values()) or 1.0
+        split = " ".join(f"{k} {v / whole:.0%}" for k, v in self._spent.items())
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                completed=done,
+                total=total,
+                description=decision.phase,
+                best=best,
+                split=split,
+            )
+        elif done % EVERY == 0 or done == total:
+            self._console.print(f"{done}/{total}  {best}  {split}", highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[Watcher]:
+    """Show progress while the block runs: a bar on a terminal, lines elsewhere."""
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield Watcher(None, console)
+        return
+    with Progress(
+        TextColumn("{task.description:<8}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}", style="bold"),
+        TextColumn("{task.fields[split]}", style="dim"),
+        TimeRemainingColumn(),
+        console=console,
+    ) as bar:
+        yield Watcher(bar, console)
+
+
+def summary(done: Run) -> str:
+    """Return what a run found, and its scores beside chance if they are known."""
+    best = done.best
+    x, y = (value * 1e9 for value in best["position"])
+    found = (
+        f"best found: {best['value']:.4g} {best['units']} at x = {x:.1f} nm, "
+        f"y = {y:.1f} nm (measurement {best['seq_num']})"
+    )
+    scores = done.record.scores
+    if scores is None:
+        return found
+    lines = [found + f"; the truth's best is {scores['truth_best']:.4g}"]
+    for row in scores["rows"]:
+        lines.append(
+            f"  {row['method']:<14} top 1 % found {row['top_1_percent_found']:6.1%}   "
+            f"regret {row['regret']:.3g}   map RMSE {_number(row['rmse'])}   "
+            f"90 % interval covers {_number(row['coverage_90'], '.0%')}"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | None, form: str = ".3g") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _axis_line(axis: dict[str, Any]) -> str:
+    ends = f"{axis['low']:g} to {axis['high']:g} {axis['units']}"
+    return f"{axis['name']} ({axis['length']}): {ends}"
+
+
+def tell_arrays(title: str, arrays: list[dict[str, Any]]) -> None:
+    """Print what a file holds, one row an array; see `aemtwin.formats.nsid.summary`."""
+    table = Table(title=title, title_justify="left")
+    for column in ("array", "shape", "dtype", "quantity (unit)", "axes"):
+        table.add_column(column)
+    for array in arrays:
+        table.add_row(
+            array["name"],
+            " x ".join(str(n) for n in array["shape"]),
+            array["dtype"],
+            f"{array['quantity']} ({array['units']})",
+            "\n".join(_axis_line(axis) for axis in array["axes"]),
+        )
+    Console().print(table)
