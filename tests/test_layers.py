@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "aemtwin"
-PLAIN = ("errors", "specs")  # everybody may know these
+PLAIN = ("errors", "specs", "plugins")  # everybody may know these
 ANYTHING = "*"
 
 # Room (or module) -> what it may import of aemtwin, besides `PLAIN` and itself. The
@@ -26,6 +26,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     # the instrument half
     "errors": (),
     "specs": (),
+    "plugins": (),
     "documents": (),
     "measurement": (),
     "codec": ("measurement",),

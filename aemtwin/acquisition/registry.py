@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from aemtwin.surrogates.registry import build, listing
+from aemtwin.plugins import build, entry_points, listing
 
 if TYPE_CHECKING:
     from aemtwin.acquisition.analytic import Context
@@ -83,7 +83,8 @@ def available() -> dict[str, str]:
     >>> sorted(available())[:5]
     ['grid', 'log_ei', 'random', 'ucb', 'variance']
     """
-    return listing(BUILT_IN, GROUP)
+    lines = {name: line for name, (_, line) in BUILT_IN.items()}
+    return listing(lines, entry_points(GROUP))
 
 
 def get(name: str, **params: Any) -> Acquisition | Policy:
@@ -99,7 +100,8 @@ def get(name: str, **params: Any) -> Acquisition | Policy:
     Raises:
         UnknownName: If there is none of that name.
         BadConfig: If it does not take these parameters.
-        MissingExtra: If it needs packages that are not installed.
+        MissingExtra: If it needs packages that are not installed, or is a plugin that
+            cannot be imported.
 
     >>> isinstance(get("random"), Policy), isinstance(get("ucb", beta=3.0), Policy)
     (True, False)

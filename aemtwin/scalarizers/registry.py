@@ -3,17 +3,15 @@
 A scalarizer is the question that a campaign asks of every spot. The built-in ones are
 in `aemtwin.scalarizers.built_in`; any function from a `Measurement` to a real number
 serves as well, given as such, as `"module:function"` or through the entry point group
-`aemtwin.scalarizers`.
+`aemtwin.scalarizers`, which `aemtwin.plugins` reads.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
 from numbers import Real
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 
 from aemtwin.errors import BadConfig, WrongType, unknown
 from aemtwin.measurement import Measurement
+from aemtwin.plugins import by_name, entry_points, listing, load, require_params
 from aemtwin.scalarizers.built_in import BUILT_IN, require_band
 
 GROUP = "aemtwin.scalarizers"
@@ -87,6 +86,7 @@ def get(
     Raises:
         UnknownName: If no scalarizer has that name.
         BadConfig: If a parameter is not one of the scalarizer's, or is of no use.
+        MissingExtra: If it is a plugin that cannot be imported.
         WrongType: If it is neither text nor callable.
 
     >>> get("band_intensity:low=1.5", high=1.9).params
@@ -104,7 +104,7 @@ def get(
         params = {**written, **params}
         if name in BUILT_IN:
             function, unit = BUILT_IN[name]
-            _require_params(name, function, params)
+            require_params("scalarizer", name, function, params, given=1)
             return Scalarizer(name, function, require_band(name, params), unit)
         function = _load(name)
         if isinstance(function, Scalarizer):
@@ -121,7 +121,7 @@ def get(
         )
     if not callable(function):
         raise BadConfig(f"The scalarizer {name} is not a function. Name one instead.")
-    _require_params(name, function, params)
+    require_params("scalarizer", name, function, params, given=1)
     return Scalarizer(name, function, dict(params), getattr(function, "units", ""))
 
 
@@ -133,10 +133,11 @@ def available() -> dict[str, str]:
     >>> available()["loop_area"]
     'The area enclosed by a hysteresis loop, the work of switching.'
     """
-    found = {entry.name: f"A plugin, {entry.value}." for entry in _plugins()}
-    for name, (function, _) in BUILT_IN.items():
-        found[name] = (inspect.getdoc(function) or "").splitlines()[0]
-    return dict(sorted(found.items()))
+    lines = {
+        name: (inspect.getdoc(function) or "").splitlines()[0]
+        for name, (function, _) in BUILT_IN.items()
+    }
+    return listing(lines, entry_points(GROUP))
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -181,15 +182,11 @@ def _read(value: str) -> Any:
     return value
 
 
-def _plugins() -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=GROUP))
-
-
 def _load(name: str) -> Any:
     """Import a plugin or the function that "module:function" names."""
-    for entry in _plugins():
-        if entry.name == name:
-            return entry.load()
+    plugins = by_name(entry_points(GROUP))
+    if name in plugins:
+        return load("scalarizer", plugins[name])
     hint = "Any function of a Measurement serves too, as 'module:function'."
     module, colon, path = name.partition(":")
     if not colon:
@@ -202,41 +199,3 @@ def _load(name: str) -> Any:
         where = unknown("scalarizer", name, available(), hint)
         raise type(where)(f"{where} ({error})") from error
     return found
-
-
-def _require_params(
-    name: str, function: Callable[..., Any], params: Mapping[str, Any]
-) -> None:
-    """Hold parameters against the signature, whose first one is the measurement."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some compiled functions have none
-        return
-    kinds = list(signature.parameters.values())
-    if any(kind.kind is kind.VAR_KEYWORD for kind in kinds):
-        return
-    allowed = [
-        kind.name
-        for kind in kinds[1:]
-        if kind.kind in (kind.POSITIONAL_OR_KEYWORD, kind.KEYWORD_ONLY)
-    ]
-    takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none"
-    for key in params:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
-            raise BadConfig(
-                f"The scalarizer {name} got the parameter {key!r}; {takes}.{guess}"
-            )
-    missing = [
-        kind.name
-        for kind in kinds[1:]
-        if kind.name in allowed
-        and kind.default is kind.empty
-        and kind.name not in params
-    ]
-    if missing:
-        raise BadConfig(
-            f"The scalarizer {name} was not given {', '.join(missing)}; {takes}. "
-            f"Write it as {name}:{missing[0]}=..."
-        )

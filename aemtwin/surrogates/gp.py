@@ -126,7 +126,8 @@ class GP:
     Attributes:
         kernel: "matern52" (rough, the default) or "rbf" (smooth).
         starts: Searches a fit, the warm one included.
-        limit: Evaluations a search may take.
+        limit: Evaluations after which a search begins no other step;
+            `info["evaluations"]` sums those of all searches, line searches included.
         refit_every: New points after which hyperparameters are sought again; between,
             only the posterior is updated.
     """

@@ -96,8 +96,14 @@ def minimise(evaluate: Evaluate, start: Array, *, limit: int) -> Found:
     >>> bool(found.value < 1e-4)
     True
     """
-    value_of = jax.custom_vjp(lambda theta: evaluate(theta)[0])
-    value_of.defvjp(evaluate, lambda slope, weight: (weight * slope,))
+
+    def guarded(theta: Array) -> tuple[Array, Array]:
+        value, slope = evaluate(theta)
+        sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
+        return jnp.where(sound, value, jnp.inf), slope
+
+    value_of = jax.custom_vjp(lambda theta: guarded(theta)[0])
+    value_of.defvjp(guarded, lambda slope, weight: (weight * slope,))
     line = optax.scale_by_zoom_linesearch(LINE_STEPS, initial_guess_strategy="one")
     solver = optax.lbfgs(linesearch=line)
 
@@ -110,7 +116,7 @@ def minimise(evaluate: Evaluate, start: Array, *, limit: int) -> Found:
             s.slope, s.memory, theta, value=value, grad=s.slope, value_fn=value_of
         )
         told = memory[-1]  # the state of the line search: what it found at its end
-        lower = told.value < value  # not where it failed, nor where it met NaN
+        lower = told.value < value  # not where it failed
         best = Found(
             theta=jnp.where(lower, theta + step, theta),
             value=jnp.where(lower, told.value, value),
@@ -119,9 +125,8 @@ def minimise(evaluate: Evaluate, start: Array, *, limit: int) -> Found:
         flat = jnp.max(jnp.abs(told.grad)) < FLAT
         return _Search(best, told.grad, memory, flat | (value - best.value < GAIN))
 
-    value, slope = evaluate(start)
-    sound = jnp.isfinite(value) & jnp.all(jnp.isfinite(slope))
-    best = Found(start, jnp.where(sound, value, jnp.inf), jnp.ones((), int))
-    done = ~sound | (jnp.max(jnp.abs(slope)) < FLAT)
+    value, slope = guarded(start)
+    best = Found(start, value, jnp.ones((), int))
+    done = jnp.isinf(value) | (jnp.max(jnp.abs(slope)) < FLAT)
     begin = _Search(best, slope, solver.init(start), done)
     return lax.while_loop(going, turn, begin).best
