@@ -62,7 +62,7 @@ def address_of(instrument: Instrument) -> dict[str, Any]:
 
 
 def located(config: CampaignConfig) -> CampaignConfig:
-    """Write a twin's file as an absolute path, so that any folder may resume the run."""
+    """Write a twin's file as an absolute path: a run may be resumed from anywhere."""
     if config.twin is None or not Path(config.twin.source).is_file():
         return config
     source = str(Path(config.twin.source).resolve())

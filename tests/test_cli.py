@@ -65,6 +65,13 @@ def test_the_demo_shows_how_far_it_is_and_where_the_time_goes(demo):
     )
 
 
+def test_the_number_of_compiled_programs_is_told(demo):
+    record = read_run(next((demo[0] / "runs").iterdir()))
+    assert 3 <= record.stop["compilations"] <= 20
+    report = (record.path / "report.html").read_text()
+    assert f"{record.stop['compilations']} programs were compiled" in report
+
+
 def test_the_demo_writes_below_runs_only(demo):
     assert [p.name for p in demo[0].iterdir()] == ["runs"]
 
