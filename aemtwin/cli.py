@@ -82,6 +82,10 @@ def serve(
     real_time: Annotated[
         bool, Parameter(negative="", help="Take the time that the instrument would.")
     ] = False,
+    noise: Annotated[
+        list[str] | None,
+        Parameter(help="Read-out noise of a channel or mode: loops=1.5.", negative=""),
+    ] = None,
     calibrate: Annotated[
         list[str] | None,
         Parameter(help="Length of an axis that has none: x=0.39nm/px.", negative=""),
@@ -90,6 +94,7 @@ def serve(
     until_stdin_closes: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> None:
     """Serve a twin; the first line printed is its URI. Ctrl-C ends it."""
+    from aemtwin import flags
     from aemtwin.instruments.opening import open_twin
     from aemtwin.remote.server import serve as serve_instrument
 
@@ -99,7 +104,8 @@ def serve(
         select=select,
         ideal=ideal,
         seed=seed,
-        calibrate=_calibration(calibrate or []),
+        noise=flags.noise(noise or []),
+        calibrate=flags.calibration(calibrate or []),
         real_time=real_time,
         ledger=ledger,
     )
@@ -154,6 +160,7 @@ def run(
 ) -> None:
     """Run a campaign on a twin or an instrument, and write its report."""
     from aemtwin import config as configuration
+    from aemtwin import flags
 
     changes: dict[str, Any] = {
         "uri": uri,
@@ -169,7 +176,7 @@ def run(
     options: dict[str, Any] = {"select": select, "kind": kind}
     options = {k: v for k, v in options.items() if v is not None}
     if calibrate:
-        options["calibrate"] = _calibration(calibrate)
+        options["calibrate"] = flags.calibration(calibrate)
     if twin is not None:
         changes["twin"] = {"source": twin, "seed": seed or 0, **options}
     elif options:
@@ -177,7 +184,7 @@ def run(
     if experiment is None:
         config = configuration.build({}, changes, origin="the flags")
     else:
-        config = configuration.load(_campaign_file(experiment), changes)
+        config = configuration.load(flags.campaign_file(experiment), changes)
     _run(config)
 
 
@@ -291,41 +298,6 @@ def _run(config: Any, folder: Path | None = None) -> None:
     path = done.report()
     print(screen.summary(done))
     print(f"report: {path}")
-
-
-def _calibration(said: list[str]) -> dict[str, tuple[str, float]]:
-    """Read `x=0.39nm/px`: one px of axis x is 0.39 nm."""
-    import re
-
-    from aemtwin.formats.specimens import METRES
-
-    found = {}
-    for text in said:
-        match = re.fullmatch(r"(\w+)=([0-9.eE+-]+?)\s*([a-zA-Zµμ]+)/(.+)", text)
-        if match is None or match[3].lower() not in METRES:
-            raise BadConfig(
-                f"--calibrate got {text!r}; it is axis=length/unit, as x=0.39nm/px."
-            )
-        found[match[1]] = (match[4], float(match[2]) * METRES[match[3].lower()])
-    return found
-
-
-def _campaign_file(experiment: str) -> Path:
-    """Return the campaign file of a path or of a name of the catalogue."""
-    from aemtwin.errors import unknown
-    from aemtwin.listing import experiments
-
-    path = Path(experiment)
-    if path.is_dir():
-        for name in ("campaign.toml", "config.toml"):
-            if (path / name).is_file():
-                return path / name
-    if path.is_file():
-        return path
-    known = experiments()
-    if experiment not in known:
-        raise unknown("experiment", experiment, known, "Or give a campaign file.")
-    return known[experiment] / "campaign.toml"
 
 
 def main() -> None:

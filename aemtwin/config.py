@@ -52,6 +52,7 @@ class TwinSource(BaseModel):
     select: str | None = None
     ideal: bool = False
     seed: int = Field(0, ge=0)
+    noise: dict[str, float] = Field(default_factory=dict)  # sd of channels and modes
     calibrate: dict[str, tuple[str, float]] = Field(default_factory=dict)
 
 

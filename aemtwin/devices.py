@@ -33,6 +33,7 @@ def instrument_of(
             select=twin.select,
             ideal=twin.ideal,
             seed=twin.seed,
+            noise=[f"{name}={sd!r}" for name, sd in twin.noise.items()],
             calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
             ledger=ledger,
         )
@@ -57,6 +58,8 @@ def address_of(instrument: Instrument) -> dict[str, Any]:
             select=identity.get("sample"),
             ideal=bool(identity.get("ideal", False)),
             seed=int(identity.get("seed", 0)),
+            noise=identity.get("noise", {}),
+            calibrate=identity.get("calibrate", {}),
         ).model_dump()
     }
 

@@ -111,6 +111,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "listing": (ANYTHING,),
     "testing": (ANYTHING,),
     "cli": (ANYTHING,),
+    "flags": ("formats", "listing"),
     "__main__": ("cli",),
     "": (ANYTHING,),  # aemtwin/__init__.py: public names
 }

@@ -374,3 +374,11 @@ def test_scifireaders_opens_the_data_of_a_run(whole):
     kept = np.stack([whole.record.spectrum(i).values for i in range(10)])
     np.testing.assert_array_equal(np.asarray(loops), kept)
     assert loops.units == "pm"
+
+
+def test_noise_and_calibration_are_part_of_the_description(tmp_path):
+    twin = aemtwin.open_twin("pfm_loops", noise={"loops": 30.0}, seed=1)
+    near = aemtwin.run(twin, first=3, steps=0, out=str(tmp_path))
+    assert load(near.path / "config.toml").twin.noise == {"loops": 30.0}
+    again = aemtwin.run(config=load(near.path / "config.toml"), out=str(tmp_path))
+    assert told(again.record) == told(near.record)

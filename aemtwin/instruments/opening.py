@@ -13,6 +13,7 @@ from aemtwin.errors import unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import Calibration, make_sample
 from aemtwin.instruments.afm import AFM
+from aemtwin.instruments.checks import number
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
@@ -81,14 +82,17 @@ def open_twin(
         chosen = _as_stated(chosen, entry)
     sd = {**_usual_noise(sample), **stated}
     if noise is not None:
-        for channel in noise:
+        for channel, value in noise.items():
             sample.field(channel)  # an unknown one is an error, not silence
+            number("open_twin", f"noise of {channel}", value, 0.0, 1e300, "")
         sd |= noise
     identity: dict[str, Any] = {
         "source": str(source),
         "version": version,
         "data_sha256": nsid.sha256_of(data),
         "others": list(sample.others),
+        "noise": dict(noise or {}),
+        "calibrate": {axis: list(unit) for axis, unit in (calibrate or {}).items()},
     }
     return Twin(
         sample,

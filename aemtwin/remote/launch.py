@@ -26,6 +26,7 @@ def launched(
     select: str | None = None,
     ideal: bool = False,
     seed: int = 0,
+    noise: Sequence[str] = (),
     calibrate: Sequence[str] = (),
     ledger: Path | None = None,
 ) -> Iterator[str]:
@@ -37,6 +38,7 @@ def launched(
         select: The sample, where a file holds several.
         ideal: Whether to leave out all effects.
         seed: Of all chance.
+        noise: As the command line takes it, such as "loops=1.5".
         calibrate: As the command line takes it, such as "x=0.39nm/px".
         ledger: The file of its ledger.
 
@@ -48,6 +50,8 @@ def launched(
     command += ["--kind", kind] if kind else []
     command += ["--select", select] if select else []
     command += ["--ideal"] if ideal else []
+    for channel in noise:
+        command += ["--noise", channel]
     for axis in calibrate:
         command += ["--calibrate", axis]
     command += ["--ledger", str(ledger)] if ledger is not None else []

@@ -1,0 +1,53 @@
+"""What the flags of the command line say, where that is more than a word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from aemtwin.errors import BadConfig, unknown
+from aemtwin.formats.specimens import METRES
+
+
+def noise(said: list[str]) -> dict[str, float]:
+    """Read `loops=1.5`: a standard deviation, in the unit of the channel."""
+    found = {}
+    for text in said:
+        name, _, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise BadConfig(
+                f"--noise got {text!r}; it is channel=number, as loops=1.5."
+            ) from None
+    return found
+
+
+def calibration(said: list[str]) -> dict[str, tuple[str, float]]:
+    """Read `x=0.39nm/px`: one px of axis x is 0.39 nm."""
+    found = {}
+    for text in said:
+        match = re.fullmatch(r"(\w+)=([0-9.eE+-]+?)\s*([a-zA-Zµμ]+)/(.+)", text)
+        if match is None or match[3].lower() not in METRES:
+            raise BadConfig(
+                f"--calibrate got {text!r}; it is axis=length/unit, as x=0.39nm/px."
+            )
+        found[match[1]] = (match[4], float(match[2]) * METRES[match[3].lower()])
+    return found
+
+
+def campaign_file(experiment: str) -> Path:
+    """Return the campaign file of a path or of a name of the catalogue."""
+    from aemtwin.listing import experiments
+
+    path = Path(experiment)
+    if path.is_dir():
+        for name in ("campaign.toml", "config.toml"):
+            if (path / name).is_file():
+                return path / name
+    if path.is_file():
+        return path
+    known = experiments()
+    if experiment not in known:
+        raise unknown("experiment", experiment, known, "Or give a campaign file.")
+    return known[experiment] / "campaign.toml"
