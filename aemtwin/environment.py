@@ -39,11 +39,18 @@ def _version(name: str) -> str:
 
 
 def prepare_jax() -> None:
-    """Keep compiled programs on disk, so that only the first run ever waits for them.
+    """Let a process compile once and fit without waiting: call it before the first fit.
 
-    The folder is `AEMTWIN_CACHE`, or the user's cache; a setting of JAX's own wins, and
-    where the folder cannot be written JAX goes without.
+    Compiled programs are kept on disk, in `AEMTWIN_CACHE` or the user's cache; a
+    setting of JAX's own wins, and where the folder cannot be written JAX goes without.
+
+    The linear algebra of JAX on a CPU is SciPy's OpenBLAS, whose threads cost more than
+    they give on the matrices of a campaign: with one, a fit of 200 points was 3 times
+    as fast on two idle cores, and 7 times beside two busy processes
+    (benchmarks/README.md). So it gets one, unless `OPENBLAS_NUM_THREADS` says
+    otherwise or SciPy was loaded before.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import jax
 
     if getattr(jax.config, "jax_compilation_cache_dir", None):

@@ -17,6 +17,7 @@ from aemtwin.specs import Axis
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AEMTWIN_CACHE", str(ROOT / ".cache" / "jax"))
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as a run has it
 
 settings.register_profile(
     "ci",

@@ -30,6 +30,11 @@ def aem(*arguments: str, cwd: Path | None = None, timeout: float = 110):
     )
 
 
+def as_on_a_terminal() -> None:
+    """A suite that was started in the background passes an ignored Ctrl-C on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """The demo, shortened; far from any checkout, display and setting."""
@@ -182,6 +187,7 @@ def test_serve_prints_the_uri_first_and_a_run_needs_nothing_else(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=ENV,
+        preexec_fn=as_on_a_terminal,
     )
     try:
         uri = server.stdout.readline().strip()
@@ -207,13 +213,15 @@ def test_kill_minus_nine_and_resume_is_the_run_uninterrupted(tmp_path):
         stderr=subprocess.DEVNULL,
     )
     events = 0
-    while events < 14:  # four decisions in
-        time.sleep(0.005)
-        assert cut.poll() is None, "it ended before it could be killed"
-        for journal in (tmp_path / "cut").glob("*/journal.jsonl"):
-            events = journal.read_text().count('["event"')
-    cut.kill()
-    cut.wait()
+    try:
+        while events < 14:  # four decisions in
+            time.sleep(0.005)
+            assert cut.poll() is None, "it ended before it could be killed"
+            for journal in (tmp_path / "cut").glob("*/journal.jsonl"):
+                events = journal.read_text().count('["event"')
+    finally:
+        cut.kill()
+        cut.wait()
     folder = next((tmp_path / "cut").iterdir())
     assert read_run(folder).stop is None
     resumed = aem("resume", f"cut/{folder.name}", cwd=tmp_path)
@@ -233,14 +241,18 @@ def test_ctrl_c_stops_with_the_command_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=as_on_a_terminal,
     )
-    while not any(
-        '["event"' in p.read_text() for p in (tmp_path / "runs").glob("*/journal.jsonl")
-    ):
-        time.sleep(0.02)
-        assert run.poll() is None
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to child and parent
-    _, said = run.communicate(timeout=30)
+    try:
+        journals = (tmp_path / "runs").glob
+        while not any('["event"' in p.read_text() for p in journals("*/journal.jsonl")):
+            time.sleep(0.02)
+            assert run.poll() is None
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to child and parent
+        _, said = run.communicate(timeout=30)
+    finally:
+        run.kill()
+        run.wait()
     assert run.returncode == 1
     assert "Traceback" not in said
     command = re.search(r"Go on with: aemtwin (resume \S+)", said)[1]

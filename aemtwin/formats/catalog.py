@@ -31,10 +31,9 @@ KEYS: Mapping[str, type] = {  # of twin.toml
     "noise": dict,
     "limits": dict,
     "defaults": dict,
-    "effects": dict,
 }
-LIMITS = ("dwell_s", "points", "bias_v")
-DEFAULTS = ("mode", "dwell_s", "pixel_dwell_s")
+LIMITS = ("dwell_s", "points")
+DEFAULTS = ("dwell_s", "pixel_dwell_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +48,8 @@ class TwinEntry:
     data: Path  # the NSID file
     sha256: Mapping[str, str]  # of each array's bytes
     noise: Mapping[str, float]  # sd of one reading, in the unit of each array
-    limits: Mapping[str, Any]  # dwell_s [low, high], points, bias_v [low, high]
-    defaults: Mapping[str, Any]  # mode, dwell_s, pixel_dwell_s
+    limits: Mapping[str, Any]  # dwell_s [low, high], points
+    defaults: Mapping[str, float]  # dwell_s, pixel_dwell_s
     toml: Mapping[str, Any]  # all of it
 
 
@@ -148,16 +147,35 @@ def _entry(folder: Path) -> TwinEntry:
     for key, value in noise.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise bad(f"has noise.{key} = {value!r}, which should be a number >= 0")
+    limits, defaults = toml.get("limits", {}), toml.get("defaults", {})
+    dwell = limits.get("dwell_s", [1.0, 1.0])
+    if not (isinstance(dwell, list) and len(dwell) == 2 and _rise(*dwell)):
+        raise bad(f"has limits.dwell_s = {dwell!r}, which should be [low, high], s")
+    points = limits.get("points", 1)
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise bad(f"has limits.points = {points!r}, which should be 1 or more")
+    for key, value in defaults.items():
+        if not _rise(0, value):
+            raise bad(f"has defaults.{key} = {value!r}, which should be seconds > 0")
     return TwinEntry(
         **{key: toml[key] for key in TEXTS if key != "dataset"},
         folder=folder,
         data=folder / toml["dataset"],
         sha256=sha256,
         noise={key: float(value) for key, value in noise.items()},
-        limits=toml.get("limits", {}),
-        defaults=toml.get("defaults", {}),
+        limits=limits,
+        defaults=defaults,
         toml=toml,
     )
+
+
+def _rise(low: Any, high: Any) -> bool:
+    """Whether both are numbers, not below 0, and the second is not the lower."""
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool)
+        for value in (low, high)
+    )
+    return numbers and 0 <= low <= high and high > 0
 
 
 def array_sha256(values: NDArray[Any]) -> str:

@@ -6,7 +6,6 @@ carry, or raises an error that says what was got, what is allowed and how to go 
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -179,15 +178,6 @@ def parameters(
         p = by_name[name]
         checked[name] = number(call, name, value, p.low, p.high, p.units)
     return checked
-
-
-def finite(call: str, name: str, value: object) -> float:
-    """Return `value` as a finite float."""
-    return (
-        number(call, name, value, -math.inf, math.inf, "")
-        if value is None
-        else (number(call, name, value, -1e300, 1e300, ""))
-    )
 
 
 def _short(value: object) -> str:

@@ -21,6 +21,10 @@ class Clock:
         self.now_s = 0.0
         self._stop = threading.Event()
 
+    def begin(self) -> None:
+        """Forget earlier stops: an operation is about to be under way."""
+        self._stop.clear()
+
     def spend(self, duration_s: float, *, asleep: bool = True) -> None:
         """Let `duration_s` pass.
 
@@ -28,7 +32,6 @@ class Clock:
             OperationStopped: If `stop` was called meanwhile.
         """
         if self.real_time and asleep:
-            self._stop.clear()
             begin = time.monotonic()
             if self._stop.wait(duration_s):
                 gone = min(time.monotonic() - begin, duration_s)
@@ -40,5 +43,5 @@ class Clock:
         self.now_s += duration_s
 
     def stop(self) -> None:
-        """Wake whoever sleeps in `spend`."""
+        """End what is under way: `spend` wakes, or does not fall asleep."""
         self._stop.set()

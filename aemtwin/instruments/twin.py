@@ -244,6 +244,7 @@ class Twin(Instrument):
     def _perform(self, entry: Entry, *, asleep: bool = True) -> None:
         """Do what the entry says and end it; a stop ends it too."""
         request = entry.request
+        self._clock.begin()
         self._busy = request.rid
         try:
             duration = self._probe.duration_s(request.call, request.arguments)
