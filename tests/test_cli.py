@@ -30,9 +30,12 @@ def aem(*arguments: str, cwd: Path | None = None, timeout: float = 110):
     )
 
 
-def as_on_a_terminal() -> None:
-    """A suite that was started in the background passes an ignored Ctrl-C on."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def _as_on_a_terminal():
+    """A suite started in the background would pass an ignored Ctrl-C on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,6 @@ def test_serve_prints_the_uri_first_and_a_run_needs_nothing_else(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=ENV,
-        preexec_fn=as_on_a_terminal,
     )
     try:
         uri = server.stdout.readline().strip()
@@ -241,7 +243,6 @@ def test_ctrl_c_stops_with_the_command_to_go_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=as_on_a_terminal,
     )
     try:
         journals = (tmp_path / "runs").glob
