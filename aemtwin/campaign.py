@@ -63,6 +63,9 @@ class Campaign:
             arguments["dwell_s"] = config.dwell_s
         # Asking how long a measurement takes checks its arguments before any is made.
         instrument.duration({"call": "measure", "arguments": arguments})
+        if self.first_frame is not None:
+            frame = {"channels": [self.first_frame.name]}
+            instrument.duration({"call": "scan", "arguments": frame})
         self.scalarizer = scalarizer or scalarizers.get(
             config.scalarizer.name, **config.scalarizer.params
         )
@@ -75,6 +78,8 @@ class Campaign:
         self.shape = config.candidates or self.mode.shape or CANDIDATES
         bounds = self.mode.extent or self.spec.bounds
         self.candidates = designs.candidate_grid(bounds, self.shape)
+        sides = np.ptp(bounds, axis=1) / np.maximum(np.array(self.shape[::-1]) - 1, 1)
+        self._half_pixel = 0.5 * sides + 1e-15  # (2,) m; farther is another candidate
         self._inputs = designs.scale_to_box(self.candidates, bounds)
         first = min(config.first, len(self.candidates))
         self._first = designs.first_points(config.seed, self.shape, first)
@@ -181,10 +186,11 @@ class Campaign:
         """Record a measurement, durably, and return the state that it leads to."""
         value = self.scalarizer(measurement)
         notices = list(measurement.info.get("notices", ()))
-        if not np.allclose(measurement.asked, decision.position, rtol=0, atol=1e-15):
+        apart = np.abs(measurement.actual - decision.position)
+        if (apart > self._half_pixel).any():
             notices.append(
-                f"decided on {decision.position.tolist()}, but asked for "
-                f"{np.asarray(measurement.asked).tolist()}"
+                f"decided on {decision.position.tolist()}, but measured at "
+                f"{np.asarray(measurement.actual).tolist()}"
             )
         for notice in notices:
             log.warning("measurement %d: %s", decision.seq_num, notice)

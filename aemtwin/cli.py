@@ -15,7 +15,14 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from aemtwin import __version__
-from aemtwin.errors import AemtwinError, BadConfig, UnknownName, WrongType
+from aemtwin.errors import (
+    AemtwinError,
+    BadConfig,
+    NotSupported,
+    OutOfRange,
+    UnknownName,
+    WrongType,
+)
 
 app = App(
     name="aemtwin",
@@ -25,7 +32,15 @@ app = App(
     help_format="plaintext",
 )
 
-WRONG_USE = (cyclopts.CycloptsError, BadConfig, UnknownName, WrongType)
+WRONG_USE = (
+    cyclopts.CycloptsError,
+    BadConfig,
+    NotSupported,
+    OutOfRange,
+    UnknownName,
+    WrongType,
+)
+FOR_A_PARENT = "--until-stdin-closes"  # a twin that `aemtwin.remote.launch` started
 
 Steps = Annotated[int | None, Parameter(help="Measurements that are decided on.")]
 Out = Annotated[str | None, Parameter(help="Folder for the run's own folder.")]
@@ -178,13 +193,16 @@ def run(
     if calibrate:
         options["calibrate"] = flags.calibration(calibrate)
     if twin is not None:
-        changes["twin"] = {"source": twin, "seed": seed or 0, **options}
+        changes["twin"] = {"source": twin, **options}
     elif options:
         raise BadConfig("--select, --kind and --calibrate describe a --twin; name one.")
     if experiment is None:
         config = configuration.build({}, changes, origin="the flags")
     else:
         config = configuration.load(flags.campaign_file(experiment), changes)
+    if seed is not None and config.twin is not None:  # of noise and decisions alike
+        twin_seed = config.twin.model_copy(update={"seed": seed})
+        config = config.model_copy(update={"twin": twin_seed})
     _run(config)
 
 
@@ -282,6 +300,7 @@ def _run(config: Any, folder: Path | None = None) -> None:
     """Run or resume with progress on the screen, then write the report."""
     from aemtwin import runs, screen
 
+    screen.require_pictures()  # now, not when everything is measured
     with screen.progress() as on_step:
         try:
             if folder is None:
@@ -310,7 +329,22 @@ def main() -> None:
     except (cyclopts.CycloptsError, AemtwinError) as error:
         if debug:
             raise
-        print(f"aemtwin: {error}", file=sys.stderr)
+        code = f"{error.code}: " if FOR_A_PARENT in arguments else ""  # type: ignore[union-attr]
+        print(f"aemtwin: {code}{error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, WRONG_USE) else 1)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        print(
+            f"aemtwin: this needs {error.name}, which is not installed. Install what "
+            "the commands use with: pip install 'aemtwin[learn,nsid,view]'.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"aemtwin: {error}.", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(1)

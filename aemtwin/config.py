@@ -127,13 +127,19 @@ def build(
         BadConfig: If a key is unknown or a value is not allowed.
     """
     given = {key: value for key, value in (changes or {}).items() if value is not None}
+    if "twin" in given and isinstance(said.get("twin"), Mapping):
+        kept = {k: v for k, v in said["twin"].items() if k in ("seed", "ideal")}
+        given["twin"] = {**kept, **given["twin"]}
     if "uri" in given or "twin" in given:  # another instrument takes the place of both
         said = {key: value for key, value in said.items() if key not in ("uri", "twin")}
     merged = {**said, **given}
     try:
         return CampaignConfig.model_validate(merged)
     except ValidationError as error:
-        raise BadConfig(_sentence(error, origin)) from None
+        key = str((error.errors()[0]["loc"] or ("",))[0])
+        raise BadConfig(
+            _sentence(error, "the flags" if key in given else origin)
+        ) from (None)
 
 
 def measured_mode(spec: InstrumentSpec, config: CampaignConfig) -> Mode:

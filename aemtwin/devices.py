@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.formats import catalog
 from aemtwin.instruments.protocol import Instrument
 
 
@@ -65,10 +66,10 @@ def address_of(instrument: Instrument) -> dict[str, Any]:
 
 
 def located(config: CampaignConfig) -> CampaignConfig:
-    """Write a twin's file as an absolute path: a run may be resumed from anywhere."""
-    if config.twin is None or not Path(config.twin.source).is_file():
+    """Write a twin's place as an absolute path: a run may be resumed from anywhere."""
+    if config.twin is None:
         return config
-    source = str(Path(config.twin.source).resolve())
-    return config.model_copy(
-        update={"twin": config.twin.model_copy(update={"source": source})}
+    twin = config.twin.model_copy(
+        update={"source": catalog.located(config.twin.source)}
     )
+    return config.model_copy(update={"twin": twin})

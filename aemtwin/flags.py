@@ -8,6 +8,8 @@ from pathlib import Path
 from aemtwin.errors import BadConfig, unknown
 from aemtwin.formats.specimens import METRES
 
+NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
+
 
 def noise(said: list[str]) -> dict[str, float]:
     """Read `loops=1.5`: a standard deviation, in the unit of the channel."""
@@ -27,7 +29,7 @@ def calibration(said: list[str]) -> dict[str, tuple[str, float]]:
     """Read `x=0.39nm/px`: one px of axis x is 0.39 nm."""
     found = {}
     for text in said:
-        match = re.fullmatch(r"(\w+)=([0-9.eE+-]+?)\s*([a-zA-Zµμ]+)/(.+)", text)
+        match = re.fullmatch(rf"(\w+)=({NUMBER})\s*([^\W\d]+)/(.+)", text)
         if match is None or match[3].lower() not in METRES:
             raise BadConfig(
                 f"--calibrate got {text!r}; it is axis=length/unit, as x=0.39nm/px."

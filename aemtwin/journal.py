@@ -11,14 +11,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from aemtwin import jsonlines
 from aemtwin.codec import from_wire, to_wire
 from aemtwin.documents import Document
 from aemtwin.errors import BadJournal
@@ -40,21 +42,19 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "maps").mkdir(parents=True, exist_ok=True)
+        self._lock = only_writer(folder)
         (folder / "spectra").mkdir(exist_ok=True)
         path = folder / JOURNAL
         self.names: set[str] = set()  # of the documents written so far
         if path.exists():  # cut the torn last line of a writer that was killed
             documents, whole = read_documents(path)
             self.names = {name for name, _ in documents}
-            with path.open("r+b") as file:
-                file.truncate(whole)
+            jsonlines.cut(path, whole)
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, name: str, document: Document) -> None:
         """Write one document and wait until it is on disk."""
-        self._file.write(json.dumps([name, document], allow_nan=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        jsonlines.append(self._file, [name, document], durable=True)
         self.names.add(name)
 
     def save_spectrum(self, seq_num: int, measurement: Measurement) -> None:
@@ -74,14 +74,42 @@ class Journal:
         write_whole(self.folder / name, text.encode())
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file and let another writer come."""
         self._file.close()
+        self._lock.close()
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def only_writer(folder: Path) -> IO[bytes]:
+    """Hold a run folder against a second writer until the file returned is closed.
+
+    The operating system lets go when the process ends, however it ends.
+
+    Raises:
+        BadJournal: If another process, or another journal of this one, has it.
+    """
+    file = (folder / ".lock").open("a+b")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise BadJournal(
+            f"{folder} is being written by another process. Wait for it, or stop it, "
+            "before you resume this run."
+        ) from None
+    return file
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -107,24 +135,8 @@ def read_documents(path: Path) -> tuple[list[tuple[str, Document]], int]:
     Raises:
         BadJournal: If an earlier line is not a document.
     """
-    data = path.read_bytes()
-    documents: list[tuple[str, Document]] = []
-    whole = 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        try:
-            name, document = json.loads(line)
-        except (ValueError, TypeError) as error:
-            if whole + len(line) < len(data):
-                raise BadJournal(
-                    f"{path}, line {number}, is not a document ({error}), but later "
-                    "lines are. Restore the file from a copy."
-                ) from None
-            break
-        if not line.endswith(b"\n"):
-            break
-        documents.append((str(name), document))
-        whole += len(line)
-    return documents, whole
+    lines, whole = jsonlines.read(path, BadJournal)
+    return [(str(name), document) for name, document in lines], whole
 
 
 def load_maps(folder: Path, name: str) -> dict[str, NDArray[Any]] | None:

@@ -3,8 +3,8 @@
 All scores are taken over the candidates whose truth is known: NaN in `truth` marks a
 spot without a value (outside the sample, no loop to fit), which counts neither for nor
 against a method. `measured` are indices into the candidates, in the order measured;
-predictions are of the true scalar itself, without measurement noise. The journal keeps
-these numbers as `scores`, `aemtwin.report` shows them.
+predictions are of the true scalar itself, without measurement noise. `scores.json`
+of a run keeps these numbers, `aemtwin.report` shows them.
 """
 
 from __future__ import annotations

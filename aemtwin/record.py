@@ -59,7 +59,14 @@ class RunRecord:
     @cached_property
     def scores(self) -> dict[str, Any] | None:
         """Scores against the truth; None where it is not known."""
-        return _json(self.path / journal.SCORES)
+        found = _json(self.path / journal.SCORES)
+        if found is None:
+            return None
+        curves = {
+            name: [math.nan if value is None else value for value in curve]
+            for name, curve in found["curves"].items()
+        }
+        return {**found, "curves": curves}
 
     @cached_property
     def candidates(self) -> NDArray[np.float64]:
@@ -138,6 +145,12 @@ def read_run(path: str | Path) -> RunRecord:
     if "start" not in by_name or "descriptor" not in by_name:
         raise BadJournal(
             f"{file} ends before the run began; nothing was measured. Start it again."
+        )
+    numbers = [event["seq_num"] for event in by_name.get("event", [])]
+    if numbers != list(range(1, len(numbers) + 1)):
+        raise BadJournal(
+            f"{file} numbers its measurements {numbers[:20]}..., not 1, 2, 3 and so "
+            "on: two processes wrote it. Measure again."
         )
     value = by_name["descriptor"][0]["data_keys"]["value"]
     return RunRecord(

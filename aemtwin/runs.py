@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin import config as configuration
-from aemtwin import documents, journal, scalarizers, scoring
+from aemtwin import journal, lifecycle, scalarizers
 from aemtwin.campaign import Campaign
-from aemtwin.codec import to_wire
 from aemtwin.config import CampaignConfig
-from aemtwin.decisions import Belief, Decision, State
+from aemtwin.decisions import Decision, State
 from aemtwin.devices import address_of, instrument_of, located
-from aemtwin.environment import environment, logging_to, prepare_jax
+from aemtwin.environment import logging_to, prepare_jax
 from aemtwin.errors import BadConfig, BadJournal
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import Journal
@@ -150,7 +148,7 @@ def run(
         with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
             _go(device, resolved, folder, uid, sought, on_step)
     except BaseException:
-        if not _started(folder):  # nothing was done: leave nothing behind
+        if not lifecycle.written(folder):  # nothing was done: leave nothing behind
             shutil.rmtree(folder)
         raise
     return Run(folder)
@@ -178,10 +176,7 @@ def resume(
     folder = Path(path)
     if not (folder / journal.CONFIG).is_file():
         raise BadJournal(f"{folder} is not a run folder: it has no {journal.CONFIG}.")
-    if (
-        _started(folder)
-        and read_documents(folder)[-1][1].get("exit_status") == "success"
-    ):
+    if lifecycle.is_whole(folder):
         return Run(folder)
     resolved = configuration.load(folder / journal.CONFIG)
     sought = None if scalarizer is None else scalarizers.get(scalarizer)
@@ -206,127 +201,15 @@ def _go(
         count_compilations() as seen,
     ):
         campaign = Campaign(device, config, record, uid, scalarizer=sought)
-        state = _begin(campaign, config, folder)
+        lifecycle.require_same_instrument(campaign)
         told = None if on_step is None else (lambda s, d: on_step(campaign, s, d))
         try:
-            state = campaign.run(state, told)
-            belief = campaign.finish(state)
+            state, belief = lifecycle.measure(campaign, told)
+            lifecycle.keep_data(folder, len(state.indices))
+            lifecycle.score(campaign, state, belief)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            _stop(campaign, "abort" if stopped else "fail", error, seen.count)
+            status = "abort" if stopped else "fail"
+            lifecycle.close(campaign, status, error, seen.count)
             raise
-        _keep_data(folder, len(state.indices))
-        _score(campaign, state, belief, folder)
-        _stop(campaign, "success", None, seen.count)
-
-
-def _begin(campaign: Campaign, config: CampaignConfig, folder: Path) -> State:
-    """Open the record, or find out where it stopped."""
-    written = read_documents(folder)
-    started = [document for name, document in written if name == "start"]
-    identity = dict(campaign.spec.identity)
-    if not started:
-        campaign.journal.append(
-            "start",
-            documents.run_start(
-                campaign.uid,
-                time.time(),
-                config=config.model_dump(mode="json"),
-                instrument=to_wire(campaign.spec, "list"),
-            ),
-        )
-        campaign.journal.save_json(journal.ENVIRONMENT, environment())
-        campaign.journal.save_maps(
-            "candidates",
-            {
-                "positions": campaign.candidates,
-                "shape": np.array(campaign.shape),
-            },
-        )
-    elif (was := started[0]["instrument"]["identity"]) != identity:
-        raise BadJournal(
-            f"{folder} was measured on another instrument ({was}) than this one "
-            f"({identity}). Resume it on that one."
-        )
-    if not journal.spectrum_path(folder, 0).exists():
-        campaign.overview()
-    if not any(name == "event" for name, _ in written):
-        return campaign.init()
-    return campaign.replay(read_run(folder).events)
-
-
-def read_documents(folder: Path) -> list[tuple[str, documents.Document]]:
-    """Return what the journal of a run folder holds so far, if there is one."""
-    file = folder / journal.JOURNAL
-    return journal.read_documents(file)[0] if file.is_file() else []
-
-
-def _started(folder: Path) -> bool:
-    return bool(read_documents(folder))
-
-
-def _stop(
-    campaign: Campaign, status: str, error: BaseException | None, compilations: int
-) -> None:
-    reason = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
-    written = read_documents(campaign.journal.folder)
-    campaign.journal.append(
-        "stop",
-        documents.run_stop(
-            campaign.uid,
-            time.time(),
-            exit_status=status,
-            reason=reason,
-            events=sum(name == "event" for name, _ in written),
-            compilations=compilations,
-        ),
-    )
-
-
-def _keep_data(folder: Path, n: int) -> None:
-    """Write all spectra as one NSID file, which pyNSID and SciFiReaders open."""
-    from aemtwin.formats.nsid import write_nsid
-    from aemtwin.formats.runs import measurements_to_arrays
-
-    spectra = [journal.load_spectrum(folder, i + 1) for i in range(n)]
-    write_nsid(folder / journal.DATA, measurements_to_arrays(spectra))
-
-
-def _score(
-    campaign: Campaign, state: State, belief: Belief | None, folder: Path
-) -> None:
-    """Compare with the truth, and with a random run on the same twin."""
-    truth = scoring.true_values(campaign.instrument, campaign)
-    if truth is None:
-        return
-    config = campaign.config
-    campaign.journal.save_maps("truth", {"values": truth})
-    name = config.acquisition.name
-    policy = name in ("random", "grid")
-    label = name if policy else f"{config.surrogate.name} + {name}"
-    methods = {label: (state.indices, belief)}
-    if config.baseline and name != "random":
-        methods["random"] = _baseline(campaign, folder)
-    scores = scoring.table(truth, methods, read_run(folder))
-    campaign.journal.save_json(journal.SCORES, scores)
-
-
-def _baseline(
-    campaign: Campaign, folder: Path
-) -> tuple[tuple[int, ...], Belief | None]:
-    """Measure at random on the same twin, as often, after the same first points.
-
-    Request ids share step and part with the run, so that noise is drawn alike.
-    """
-    changed = {"acquisition": {"name": "random"}, "overview": "", "baseline": False}
-    config = configuration.build(campaign.config.model_dump(), changed)
-    with Journal(folder / "random") as record:
-        random = Campaign(
-            campaign.instrument,
-            config,
-            record,
-            f"{campaign.uid}-random",
-            scalarizer=campaign.scalarizer,
-        )
-        found = random.run(_begin(random, config, folder / "random"))
-        return found.indices, random.finish(found)
+        lifecycle.close(campaign, "success", None, seen.count)

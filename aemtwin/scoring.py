@@ -6,6 +6,8 @@ mean is in `aemtwin.metrics`; `aemtwin.runs` keeps them as `scores.json`.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +20,10 @@ from aemtwin.campaign import Campaign
 from aemtwin.decisions import Belief
 from aemtwin.errors import NotSupported, TruthRefused
 from aemtwin.instruments.protocol import Instrument
+from aemtwin.measurement import Measurement
 from aemtwin.record import RunRecord
+
+log = logging.getLogger(__name__)
 
 CHUNK = 256  # positions asked for in one call
 LEVEL = 0.9  # of the intervals whose coverage is told
@@ -34,18 +39,40 @@ def true_values(
     tell = getattr(instrument, "truth", None)
     if tell is None:
         return None
-    values: list[float] = []
+    config, values = campaign.config, list[float]()
+    dwell_s = config.dwell_s or campaign.mode.dwell_s.default
     try:
         for begin in range(0, len(campaign.candidates), CHUNK):
             points = campaign.candidates[begin : begin + CHUNK]
             told = tell(campaign.mode.name, points)
-            for i in range(len(points)):
-                arrays = {name: array[i] for name, array in told.arrays.items()}
-                one = replace(told, call="measure", arrays=arrays, axes=told.axes[1:])
-                values.append(campaign.scalarizer(one))
+            values += [
+                campaign.scalarizer(_spot(told, i, dwell_s, config.parameters))
+                for i in range(len(points))
+            ]
     except (TruthRefused, NotSupported):
         return None
-    return np.array(values)
+    truth = np.array(values)
+    truth[~np.isfinite(truth)] = np.nan  # no number there: it counts for nobody
+    if np.isnan(truth).all():
+        log.warning("the scalarizer finds no number in the truth; nothing is scored")
+        return None
+    return truth
+
+
+def _spot(
+    told: Measurement, i: int, dwell_s: float, parameters: Mapping[str, float]
+) -> Measurement:
+    """Return what `measure` would have given at spot i, without noise."""
+    return replace(
+        told,
+        call="measure",
+        arrays={name: array[i] for name, array in told.arrays.items()},
+        axes=told.axes[1:],
+        asked=told.asked[i],
+        actual=told.actual[i],
+        dwell_s=dwell_s,
+        info={"mode": told.mode, "dwell_s": dwell_s, **parameters, "notices": []},
+    )
 
 
 def row(
@@ -59,16 +86,16 @@ def row(
         "method": method,
         "n": len(indices),
         "top_1_percent_found": metrics.top_fraction_found(truth, indices, 0.01),
-        "regret": metrics.simple_regret(truth, indices),
+        "regret": _number(metrics.simple_regret(truth, indices)),
         "rmse": None,
         "nlpd": None,
         "coverage_90": None,
     }
     if belief is not None:
-        variance = belief.sd**2
+        variance = np.maximum(belief.sd**2, np.finfo(float).tiny)
         scores |= {
-            "rmse": metrics.rmse(truth, belief.mean),
-            "nlpd": metrics.nlpd(truth, belief.mean, variance),
+            "rmse": _number(metrics.rmse(truth, belief.mean)),
+            "nlpd": _number(metrics.nlpd(truth, belief.mean, variance)),
             "coverage_90": metrics.coverage(truth, belief.mean, variance, LEVEL),
         }
     return scores
@@ -83,9 +110,14 @@ def table(
     return {
         "rows": [row(name, truth, *found) for name, found in methods.items()],
         "curves": {
-            name: metrics.best_so_far(truth, indices).tolist()
+            name: [_number(v) for v in metrics.best_so_far(truth, indices)]
             for name, (indices, _) in methods.items()
         },
         "truth_best": float(np.nanmax(truth)),
         "units": record.value_units,
     }
+
+
+def _number(value: float) -> float | None:
+    """Return a finite number as it is, another as None, which JSON has."""
+    return float(value) if math.isfinite(value) else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from rich.table import Table
 
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Decision, State
+from aemtwin.errors import MissingExtra
 
 if TYPE_CHECKING:
     from aemtwin.runs import Run
@@ -33,6 +36,7 @@ class Watcher:
     def __init__(self, bar: Progress | None, console: Console) -> None:
         self.folder: Path | None = None
         self._bar, self._console = bar, console
+        self._begin = time.monotonic()
         self._task = (
             None
             if bar is None
@@ -60,7 +64,23 @@ class Watcher:
                 split=split,
             )
         elif done % EVERY == 0 or done == total:
-            self._console.print(f"{done}/{total}  {best}  {split}", highlight=False)
+            left = (total - done) * (time.monotonic() - self._begin) / max(done, 1)
+            line = f"{done}/{total}  {best}  {split}  about {left:.0f} s left"
+            self._console.print(line, highlight=False)
+
+
+def require_pictures() -> None:
+    """Refuse to begin what ends in a report that cannot be written.
+
+    Raises:
+        MissingExtra: If the packages of pictures and report are not there.
+    """
+    for name in ("matplotlib", "jinja2"):
+        if find_spec(name) is None:
+            raise MissingExtra(
+                f"The report needs {name}, which is not installed. Install it with: "
+                "pip install 'aemtwin[view]'."
+            )
 
 
 @contextmanager

@@ -41,6 +41,13 @@ def test_the_uri_alone_changes(tmp_path):
     )
 
 
+def test_another_twin_keeps_seed_and_ideal(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('[twin]\nsource = "a"\nseed = 3\nideal = true\nselect = "s"\n')
+    twin = load(path, {"twin": {"source": "b"}}).twin
+    assert (twin.source, twin.seed, twin.ideal, twin.select) == ("b", 3, True, None)
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -241,6 +242,7 @@ def test_two_threads_take_turns(scope):
         assert after["begin_s"] >= before["end_s"]
 
 
+ODD = {1: 2}
 BAD: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (errors.OutOfRange, "move_to", {"position": (math.nan, 0.0)}),
     (errors.OutOfRange, "move_to", {"position": (0.0, math.inf)}),
@@ -289,6 +291,29 @@ BAD: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (errors.OutOfRange, "configure", {"speed_m_s": math.inf}),
     (errors.WrongType, "configure", {"settle_s": None}),
     (errors.UnknownName, "duration", {"operation": {"call": "fly"}}),
+    (errors.UnknownName, "duration", {"operation": {"call": "measure", "args": {}}}),
+    (
+        errors.UnknownName,
+        "duration",
+        {"operation": {"call": "scan", "arguments": {1: 2}}},
+    ),
+    (errors.WrongType, "duration", {"operation": "measure"}),
+    (errors.WrongType, "duration", {"operation": None}),
+    (errors.OutOfRange, "measure", {"dwell_s": 10**400}),
+    (errors.WrongType, "measure", {"dwell_s": Fraction(1, 2)}),
+    (errors.UnknownName, "measure", {"encoding": "list"}),
+    (errors.UnknownName, "measure", {"call": 1.0}),
+    (errors.UnknownName, "measure", {"again": 1.0}),
+    (errors.UnknownName, "measure", {"proxy": 1.0}),
+    (errors.UnknownName, "configure", {"call": 1.0}),
+    (errors.BadRequest, "measure", {"rid": "server/1/plain-measure"}),
+    (errors.BadRequest, "measure", {"rid": "a/1/\ud800"}),
+    (errors.BadRequest, "measure", {"rid": 7}),
+    (errors.WrongType, "move_to", {"position": {0.0, 1e-9}}),
+    (errors.WrongType, "scan", {"channels": [["height"]]}),
+    (errors.WrongType, "scan", {"channels": [1]}),
+    (errors.ShapeMismatch, "truth", {"points": np.empty((0, 2))}),
+    (errors.ShapeMismatch, "truth", {"points": [[0.0, 0.0, 0.0]]}),
     (errors.OutOfRange, "events", {"after": -1}),
     (errors.UnknownName, "truth", {"mode": "lops"}),
     (errors.OutOfRange, "truth", {"points": [[9.0, 9.0]]}),

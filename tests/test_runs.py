@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import aemtwin
-from aemtwin import documents, journal
+from aemtwin import documents, journal, jsonlines
 from aemtwin.config import CampaignConfig, TwinSource, load
 from aemtwin.documents import steady
-from aemtwin.errors import BadConfig, BadJournal, OutOfRange, UnknownName
+from aemtwin.errors import (
+    BadConfig,
+    BadFile,
+    BadJournal,
+    OperationStopped,
+    OutOfRange,
+    UnknownName,
+)
 from aemtwin.record import read_run
 from tests.conftest import small_twin
 
@@ -90,9 +100,7 @@ def test_the_instrument_did_what_the_journal_says(whole):
 
 
 def _ledger(path: Path):
-    from aemtwin.instruments.ledger import read_lines
-
-    return read_lines(path / journal.LEDGER)
+    return jsonlines.read(path / journal.LEDGER, BadFile)
 
 
 def test_best_table_posterior_and_scores_tell_the_run(whole):
@@ -289,7 +297,7 @@ def test_a_journal_damaged_in_the_middle_is_said(whole, tmp_path):
     path = tmp_path / "run" / journal.JOURNAL
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:4], lines[4][:30] + "\n", *lines[5:]]))
-    with pytest.raises(BadJournal, match="line 5, is not a document"):
+    with pytest.raises(BadJournal, match="line 5 is not JSON"):
         read_run(tmp_path / "run")
 
 
@@ -360,10 +368,172 @@ def test_a_run_on_a_file_is_resumed_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = CampaignConfig(twin=TwinSource(source="my.nsid.h5"), first=3, steps=1)
     run = aemtwin.run(config=config)
+    folder = tmp_path / run.path
+    lines = (folder / journal.JOURNAL).read_text().splitlines(keepends=True)
+    (folder / journal.JOURNAL).write_text("".join(lines[:-2]))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    again = aemtwin.run(config=load(tmp_path / run.path / "config.toml"))
-    assert again.best == aemtwin.Run(tmp_path / run.path).best
+    assert told(aemtwin.resume(folder).record) == told(aemtwin.Run(folder).record)
+    again = aemtwin.run(config=load(folder / "config.toml"))
+    assert again.best == aemtwin.Run(folder).best
+
+
+def test_a_run_whose_data_was_moved_is_resumed_on_it(tmp_path):
+    from aemtwin.formats.catalog import find_twin
+
+    shutil.copy(find_twin("pfm_loops").data, tmp_path / "a.nsid.h5")
+    run = aemtwin.run(
+        aemtwin.open_twin(tmp_path / "a.nsid.h5"), first=3, steps=1, out=str(tmp_path)
+    )
+    journal_file = run.path / journal.JOURNAL
+    lines = journal_file.read_text().splitlines(keepends=True)
+    journal_file.write_text("".join(lines[:-2]))
+    (tmp_path / "a.nsid.h5").rename(tmp_path / "b.nsid.h5")
+    resumed = aemtwin.resume(run.path, aemtwin.open_twin(tmp_path / "b.nsid.h5"))
+    assert resumed.best == run.best
+
+
+class Killed(BaseException):
+    """What kill -9 would do, at one write and all after it."""
+
+
+def test_killed_at_any_write_it_is_resumed_as_if_it_had_not_been(tmp_path, monkeypatch):
+    """Start, candidates, frame, maps, spectra, events, scores, baseline: any write."""
+    options = {"first": 3, "steps": 2, "candidates": (6, 5), "seed": 1}
+    fsync, left = os.fsync, [10**9]
+
+    def counted(descriptor: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", counted)
+    whole = aemtwin.run(small_twin(), out=str(tmp_path / "whole"), **options)
+    writes = 10**9 - left[0]
+    assert writes > 30
+    for k in range(writes):
+        twin, out = small_twin(), tmp_path / str(k)
+        left[0] = k
+        with contextlib.suppress(Killed):
+            aemtwin.run(twin, out=str(out), **options)
+        left[0] = 10**9
+        folders = list(out.iterdir())
+        if not folders:  # nothing had been written: begin again
+            continue
+        resumed = aemtwin.resume(folders[0], twin)
+        assert told(resumed.record) == told(whole.record), k
+        assert resumed.record.scores == whole.record.scores, k
+        assert resumed.record.stop["exit_status"] == "success"
+        assert len(twin.events()) == len({e["rid"] for e in twin.events()})
+        assert (
+            resumed.posterior()["mean"].tolist() == whole.posterior()["mean"].tolist()
+        )
+        assert (resumed.path / "environment.json").is_file()
+        assert read_run(resumed.path / "random").stop is not None
+
+
+def test_a_stopped_run_is_resumed(tmp_path):
+    twin = small_twin(real_time=True)
+    twin.configure(settle_s=0.0, speed_m_s=1e-3)
+    options = {**SMALL, "dwell_s": 0.02, "overview": "", "baseline": False}
+    stopped_once = []
+
+    def stop(campaign, state, decision):
+        if len(state.indices) == 6 and not stopped_once:
+            stopped_once.append(True)
+            threading.Timer(0.01, twin.stop).start()
+
+    with contextlib.suppress(OperationStopped):
+        aemtwin.run(twin, out=str(tmp_path), on_step=stop, **options)
+    resumed = aemtwin.resume(next(tmp_path.iterdir()), twin)
+    assert resumed.record.stop["exit_status"] == "success"
+    assert len(resumed.table()) == 10
+
+
+def test_a_random_run_is_a_run_too(whole):
+    random = aemtwin.Run(whole.path / "random")
+    assert random.record.stop["exit_status"] == "success"
+    assert random.posterior()["mean"].shape == (2500,)
+    assert random.record.config["acquisition"]["name"] == "random"
+
+
+def test_a_scalarizer_may_look_at_all_of_a_measurement(tmp_path):
+    run = aemtwin.run(
+        small_twin(ideal=True), scalarizer=where, out=str(tmp_path), **SMALL
+    )
+    values = [row["value"] for row in run.table()]
+    truth = run.record.truth[[row["index"] for row in run.table()]]
+    np.testing.assert_array_equal(values, truth)
+
+
+def where(measurement):
+    x, y = measurement.actual
+    assert measurement.values.shape == (12,)
+    return x / 4e-7 + y / 1e-6 + measurement.dwell_s + len(measurement.info["mode"])
+
+
+def test_spots_without_a_true_value_count_for_nobody(tmp_path):
+    run = aemtwin.run(
+        small_twin(ideal=True), scalarizer=sometimes_none, out=str(tmp_path), **SMALL
+    )
+    truth = run.record.truth
+    assert 0 < np.isnan(truth).sum() < 30
+    assert run.scores["regret"] >= 0
+    assert np.isnan(run.record.scores["curves"]["random"]).sum() <= 10
+    run.report()
+
+
+def sometimes_none(measurement):
+    value = float(np.ptp(measurement.values))
+    return math.nan if value > 4.0 else value
+
+
+def test_where_nothing_is_true_nothing_is_scored(tmp_path):
+    calls = []
+
+    def only_noise(measurement):
+        calls.append(measurement.rid)
+        return 1.0 if measurement.rid else math.inf
+
+    run = aemtwin.run(small_twin(), scalarizer=only_noise, out=str(tmp_path), **SMALL)
+    assert run.record.scores is None
+    assert run.record.stop["exit_status"] == "success"
+
+
+def test_a_score_that_fails_costs_the_score_alone(tmp_path):
+    def fails_on_truth(measurement):
+        if not measurement.rid:
+            raise RuntimeError("never meant for this")
+        return float(np.ptp(measurement.values))
+
+    run = aemtwin.run(
+        small_twin(), scalarizer=fails_on_truth, out=str(tmp_path), **SMALL
+    )
+    assert run.record.stop["exit_status"] == "success"
+    assert "could not be scored" in (run.path / "log.jsonl").read_text()
+
+
+def test_two_writers_of_one_run_are_refused(whole, tmp_path):
+    cut = cut_off(whole.path, tmp_path / whole.path.name, 4)
+    with (
+        journal.Journal(cut),
+        pytest.raises(BadJournal, match="written by another process"),
+    ):
+        aemtwin.resume(cut, aemtwin.open_twin("pfm_loops", seed=2))
+
+
+def test_a_first_frame_beyond_the_limits_is_said_before_anything_is_done(tmp_path):
+    from aemtwin.formats.catalog import find_twin
+
+    folder = shutil.copytree(find_twin("pfm_loops").folder, tmp_path / "mine")
+    toml = folder / "twin.toml"
+    toml.write_text(toml.read_text().replace("points = 1048576", "points = 100"))
+    twin = aemtwin.open_twin(folder)
+    with pytest.raises(OutOfRange, match=r"allowed is 1 to 100"):
+        aemtwin.run(twin, out=str(tmp_path / "runs"))
+    assert twin.ledger() == []
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ its NSID file. The catalogue is `twins/` of a checkout, or what the wheel carrie
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -104,6 +105,17 @@ def find_twin(name_or_path: str | os.PathLike[str]) -> TwinEntry:
     )
 
 
+def located(source: str | os.PathLike[str]) -> str:
+    """Return a source so that it is found from any folder: a name, or a whole path.
+
+    >>> located("pfm_loops")
+    'pfm_loops'
+    """
+    text = os.fspath(source)
+    known = any(text == path.parent.name for path in _tomls())
+    return text if known or not Path(text).exists() else str(Path(text).resolve())
+
+
 def _tomls() -> list[Path]:
     return sorted(twins_folder().glob("*/twin.toml"))
 
@@ -145,7 +157,11 @@ def _entry(folder: Path) -> TwinEntry:
                     f"{', '.join(allowed)}"
                 )
     for key, value in noise.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not (0 <= value < math.inf)
+        ):
             raise bad(f"has noise.{key} = {value!r}, which should be a number >= 0")
     limits, defaults = toml.get("limits", {}), toml.get("defaults", {})
     dwell = limits.get("dwell_s", [1.0, 1.0])
@@ -157,6 +173,8 @@ def _entry(folder: Path) -> TwinEntry:
     for key, value in defaults.items():
         if not _rise(0, value):
             raise bad(f"has defaults.{key} = {value!r}, which should be seconds > 0")
+        if "dwell_s" in limits and not dwell[0] <= value <= dwell[1]:
+            raise bad(f"has defaults.{key} = {value!r} outside limits.dwell_s {dwell}")
     return TwinEntry(
         **{key: toml[key] for key in TEXTS if key != "dataset"},
         folder=folder,

@@ -90,14 +90,13 @@ def make_sample(
     names = _distinct([_specimen_name(group) for group in groups])
     chosen = 0
     if select is not None:
-        found_at = [
-            i
-            for i, group in enumerate(groups)
-            if select in (names[i], *(f.name for f in group))
-        ]
-        if not found_at:
+        fields_of = [[f.name for f in group] for group in groups]
+        if select in names:
+            chosen = names.index(select)
+        elif any(select in of for of in fields_of):
+            chosen = next(i for i, of in enumerate(fields_of) if select in of)
+        else:
             raise unknown("sample", select, names, f"{origin} holds these.")
-        chosen = found_at[0]
     elif len(groups) > 1:
         log.warning(
             "%s holds %d samples (%s); taking the first, %r. Choose by `select`.",
@@ -114,6 +113,12 @@ def _field(array: StoredArray, calibrate: Calibration, used: set[str]) -> Field 
     spatial = _spatial_axes(array.axes)
     if spatial is None:
         return None
+    for axis in array.axes:
+        if not np.all(np.isfinite(np.asarray(axis.values, np.float64))):
+            raise BadFile(
+                f"Axis {axis.name!r} of {array.name!r} holds a value that is not "
+                "finite, so what was measured there has no place on it. Mend the axis."
+            )
     metres, flipped, calibrated = [], [], True
     for i, letter in zip(spatial, "yx", strict=True):
         axis = array.axes[i]

@@ -11,7 +11,6 @@ from aemtwin.specs import Limits, Parameter
 
 AFM = Kind(
     name="afm",
-    title="atomic force microscope",
     spot_dwell_s=1.0,
     pixel_dwell_s=1e-3,
     line_overhead_s=0.1,

@@ -6,14 +6,17 @@ carry, or raises an error that says what was got, what is allowed and how to go 
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin.errors import OutOfRange, ShapeMismatch, UnknownName, WrongType, unknown
 from aemtwin.specs import Bounds, Parameter
+
+REAL = (int, float, np.integer, np.floating)
 
 
 def number(
@@ -26,12 +29,15 @@ def number(
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, REAL):
         raise WrongType(
             f"{call} got {name} = {value!r}; it is a real number from {low:g} to "
             f"{high:g} {units}.".replace(" .", ".")
         )
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # an int beyond any float
+        value = math.inf if value > 0 else -math.inf
     if not low <= value <= high:  # also catches NaN
         raise OutOfRange(
             f"{call} got {name} = {value:g} {units}; allowed is {low:g} to {high:g} "
@@ -116,6 +122,17 @@ def rounded_inside(points: NDArray[np.float64], bounds: Bounds) -> NDArray[np.fl
     return np.where(np.abs(points - near) <= slack, near, points)
 
 
+def points(call: str, value: object) -> NDArray[np.float64]:
+    """Return positions (k, 2), k >= 1, finite."""
+    array = floats(call, "points", value, "(k, 2)", 2)
+    if array.shape[1] != 2 or not len(array):
+        raise ShapeMismatch(
+            f"{call} got points of shape {array.shape}; it is (k, 2) with k >= 1: "
+            "(x, y) in metres."
+        )
+    return array
+
+
 def region(call: str, value: object, bounds: Bounds) -> list[list[float]]:
     """Return ((x low, x high), (y low, y high)) with low <= high, finite."""
     if value is None:
@@ -153,7 +170,7 @@ def names(call: str, what: str, value: object, allowed: Sequence[str]) -> list[s
         chosen = list(allowed)
     elif isinstance(value, str):
         chosen = [value]
-    elif isinstance(value, Iterable):
+    elif isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
         chosen = list(dict.fromkeys(value))
     else:
         raise WrongType(f"{call} got {what}s = {value!r}; it is a list of names.")

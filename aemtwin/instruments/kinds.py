@@ -15,14 +15,12 @@ class Kind:
     """The constants of one kind of instrument."""
 
     name: str
-    title: str  # for people
     spot_dwell_s: float  # the usual time of one spectrum or loop
     pixel_dwell_s: float  # the usual time of one pixel of a frame
     line_overhead_s: float  # turning round at the end of a line
     settings: tuple[Parameter, ...]  # speed_m_s and settle_s are what moving costs
     limits: Limits
     dose_units: str = "s"  # dose is the time that the probe spent on the specimen
-    mode_doc: str = ""
 
 
 SPEED = "speed_m_s"

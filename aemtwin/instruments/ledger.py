@@ -10,8 +10,6 @@ decided and got.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from aemtwin.errors import AemtwinError, BadFile, BadRequest
-from aemtwin.instruments.protocol import Request
+from aemtwin import jsonlines
+from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped
+from aemtwin.instruments.protocol import Request, same_instrument
 from aemtwin.measurement import Measurement
 
 
@@ -43,27 +42,34 @@ class Ledger:
     def __init__(
         self, path: Path | None = None, identity: Mapping[str, Any] | None = None
     ) -> None:
-        self._entries: dict[str, Entry] = {}
+        self._all: list[Entry] = []
+        self._by_rid: dict[str, Entry] = {}  # the last of each, if it was repeated
         self._path = path
         self._file: IO[str] | None = None
         self._identity = dict(identity or {})
         if path is not None and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._write({"event": "open", "identity": self._identity}, durable=True)
+            self._open()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._all)
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._entries.values()))
+        return iter(list(self._all))
+
+    def _open(self) -> None:
+        self._write({"event": "open", "identity": self._identity}, durable=True)
 
     def find(self, request: Request) -> Entry | None:
-        """Return the entry of this request id, if there is one.
+        """Return the entry of this request id, if it was done.
+
+        One that was interrupted, by `stop` or by an error nobody foresaw, was not: it
+        is not found, and may be begun again.
 
         Raises:
             BadRequest: If the id was used for another request.
         """
-        entry = self._entries.get(request.rid)
+        entry = self._by_rid.get(request.rid)
         if entry is not None and entry.request.digest != request.digest:
             was, now = entry.request, request
             raise BadRequest(
@@ -71,11 +77,13 @@ class Ledger:
                 f"is {now.call} {dict(now.arguments)}; one id stands for one request. "
                 "Give the new request an id of its own."
             )
-        return entry
+        if entry is None or entry.end_s is None:
+            return None
+        return None if isinstance(entry.error, OperationStopped) else entry
 
     def begin(self, request: Request, time_s: float) -> Entry:
         """Record, durably, that this request is about to act."""
-        entry = Entry(len(self._entries) + 1, request, time_s)
+        entry = Entry(len(self._all) + 1, request, time_s)
         self._write(
             {
                 "event": "begin",
@@ -87,7 +95,7 @@ class Ledger:
             },
             durable=True,
         )
-        self._entries[request.rid] = entry
+        self.restore(entry)
         return entry
 
     def end(
@@ -97,8 +105,9 @@ class Ledger:
         *,
         answer: Any = None,
         error: AemtwinError | None = None,
+        dose: float = 0.0,
     ) -> None:
-        """Record how the request ended."""
+        """Record how the request ended; `dose` is what one that failed had added."""
         entry.end_s, entry.answer, entry.error = time_s, answer, error
         entry.record = {
             "event": "end",
@@ -108,7 +117,7 @@ class Ledger:
             **summary(answer),
         }
         if error is not None:
-            entry.record["error"] = [error.code, str(error)]
+            entry.record |= {"error": [error.code, str(error)], "dose": dose}
         self._write(entry.record)
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
@@ -139,22 +148,23 @@ class Ledger:
         """
         if self._path is None or not self._path.exists():
             return []
-        records, whole = read_lines(self._path)
-        if records:
-            was = records[0].get("identity")
-            if was != self._identity:
-                raise BadFile(
-                    f"The ledger {self._path} is of another instrument ({was}) than "
-                    f"this one ({self._identity}). Name another file."
-                )
-        if whole < self._path.stat().st_size:
-            with self._path.open("r+b") as file:
-                file.truncate(whole)
+        records, whole = jsonlines.read(self._path, BadFile)
+        jsonlines.cut(self._path, whole)
+        if not records:  # its writer died at the first line
+            self._open()
+            return []
+        was = records[0].get("identity", {})
+        if not same_instrument(was, self._identity):
+            raise BadFile(
+                f"The ledger {self._path} is of another instrument ({was}) than "
+                f"this one ({self._identity}). Name another file."
+            )
         return records[1:]
 
     def restore(self, entry: Entry) -> None:
         """Put back an entry that the file holds, without writing it again."""
-        self._entries[entry.request.rid] = entry
+        self._all.append(entry)
+        self._by_rid[entry.request.rid] = entry
 
     def close(self) -> None:
         """Close the file, if there is one."""
@@ -164,48 +174,19 @@ class Ledger:
 
     def clear(self) -> None:
         """Forget everything, in memory and in the file: a specimen as at time zero."""
-        self._entries.clear()
+        self._all.clear()
+        self._by_rid.clear()
         if self._path is not None:
             self.close()
             self._path.unlink(missing_ok=True)
-            self._write({"event": "open", "identity": self._identity}, durable=True)
+            self._open()
 
     def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
         if self._path is None:
             return
         if self._file is None:
             self._file = self._path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
-
-
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Read a file of JSON lines; return the records and the bytes they take up.
-
-    A last line that was cut short by a crash is not counted.
-
-    Raises:
-        BadFile: If a line before the last is not JSON.
-    """
-    data = path.read_bytes()
-    records, whole = [], 0
-    for line in data.splitlines(keepends=True):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            if whole + len(line) < len(data):
-                raise BadFile(
-                    f"{path} is damaged: line {len(records) + 1} is not JSON "
-                    f"({error}). Restore the file, or start a new one."
-                ) from None
-            break
-        if not line.endswith(b"\n"):
-            records.pop()  # complete by chance, but its end was not written
-            break
-        whole += len(line)
-    return records, whole
+        jsonlines.append(self._file, record, durable=durable)
 
 
 def summary(answer: Any) -> dict[str, Any]:

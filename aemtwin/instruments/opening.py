@@ -73,9 +73,11 @@ def open_twin(
         entry = catalog.find_twin(source)
         data, name, version = entry.data, entry.name, entry.version
         stated, kind = dict(entry.noise), kind or entry.kind
-    arrays = nsid.open_nsid(data).arrays  # stays open as long as the sample reads it
+    if entry is not None:
+        catalog.verify(entry)
+    file = nsid.open_nsid(data)  # open as long as the sample reads it
     sample = make_sample(
-        arrays, select=select, calibrate=calibrate, origin=f"The file {data.name}"
+        file.arrays, select=select, calibrate=calibrate, origin=f"The file {data.name}"
     )
     chosen = _kind(kind, sample)
     if entry is not None:
@@ -84,14 +86,14 @@ def open_twin(
     if noise is not None:
         for channel, value in noise.items():
             sample.field(channel)  # an unknown one is an error, not silence
-            number("open_twin", f"noise of {channel}", value, 0.0, 1e300, "")
-        sd |= noise
+            what = f"noise of {channel}"
+            sd[channel] = number("open_twin", what, value, 0.0, 1e300, "")
     identity: dict[str, Any] = {
-        "source": str(source),
+        "source": catalog.located(source),
         "version": version,
         "data_sha256": nsid.sha256_of(data),
         "others": list(sample.others),
-        "noise": dict(noise or {}),
+        "noise": {channel: sd[channel] for channel in noise or {}},
         "calibrate": {axis: list(unit) for axis, unit in (calibrate or {}).items()},
     }
     return Twin(
@@ -104,6 +106,7 @@ def open_twin(
         identity=identity,
         real_time=real_time,
         ledger=None if ledger is None else Path(ledger),
+        release=file.close,
     )
 
 

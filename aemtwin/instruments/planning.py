@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aemtwin.errors import OutOfRange, ShapeMismatch, WrongType, unknown
+from aemtwin.errors import OutOfRange, WrongType, unknown
 from aemtwin.instruments import checks
 from aemtwin.instruments.kinds import SETTLE, SPEED, Kind
 from aemtwin.specs import InstrumentSpec
@@ -58,6 +58,36 @@ def complete(
     return _COMPLETE[call](spec, kind, given)
 
 
+def operation(given: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return call and arguments of `{"call": ..., "arguments": {...}}`.
+
+    Raises:
+        WrongType: If it is not such a mapping.
+        UnknownName: If it has another key.
+    """
+    if not isinstance(given, Mapping):
+        raise WrongType(
+            f"An operation is {{'call': name, 'arguments': {{...}}}}; got {given!r}."
+        )
+    for key in given:
+        if key not in ("call", "rid", "arguments"):
+            allowed = ("call", "rid", "arguments")
+            raise unknown("key of an operation", key, allowed, "See the protocol.")
+    return str(given.get("call", "")), given.get("arguments", {})
+
+
+def dose_of(call: str, arguments: Mapping[str, Any]) -> float:
+    """Return what a whole checked call adds to the dose: seconds on the specimen."""
+    if call not in ("scan", "trace", "measure"):
+        return 0.0
+    spots = 1
+    if call == "scan":
+        spots = math.prod(arguments["shape"])
+    elif call == "trace":
+        spots = len(arguments["points"])
+    return float(arguments["dwell_s"]) * spots
+
+
 def _move_to(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:
     return {"position": checks.position("move_to", given.get("position"), spec.bounds)}
 
@@ -90,12 +120,7 @@ def _scan(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Argumen
 
 
 def _trace(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:
-    points = checks.floats("trace", "points", given.get("points"), "(k, 2)", 2)
-    if points.shape[1] != 2 or not len(points):
-        raise ShapeMismatch(
-            f"trace got points of shape {points.shape}; it is (k, 2) with k >= 1: "
-            "(x, y) in metres."
-        )
+    points = checks.points("trace", given.get("points"))
     if len(points) > spec.limits.points:
         raise OutOfRange(
             f"trace got {len(points)} points; at most {spec.limits.points} are allowed "

@@ -81,7 +81,7 @@ class Probe:
         field = self._sample.field(name)
         at = field.grid.points()
         if points is not None:
-            at = checks.floats("truth", "points", points, "(k, 2)", 2)
+            at = checks.points("truth", points)
             checks.require_inside("truth", at, self._spec.bounds)
         arrays = {f.name: f.at(at) for f in self._sample.beside(field)}
         index = Axis("point", "", np.arange(len(at)), "Index", "unknown")
@@ -111,7 +111,8 @@ class Probe:
         (x_low, x_high), (y_low, y_high) = arguments["region"]
         centre = np.array([(x_low + x_high) / 2, (y_low + y_high) / 2])
         answer = self._answer(request, arrays, axes, centre, time_s, len(points))
-        self.position = _read_only(points[-1])
+        low, high = np.array(self._spec.bounds).T
+        self.position = _read_only(np.clip(points[-1], low, high))  # turning rounds
         return answer
 
     def _do_trace(self, request: Request, time_s: Window) -> Measurement:
@@ -143,8 +144,15 @@ class Probe:
                 f"between grid points, at row {row:.3f} and column {column:.3f}: "
                 "values are interpolated"
             )
+        inside = [
+            low <= value <= high
+            for value, (low, high) in zip(self.position, field.grid.bounds, strict=True)
+        ]
+        if not all(inside):
+            notices.append("beyond the outermost pixel: the value at the edge is given")
         run = request.rid.partition("/")[0]  # another run may well come here too
-        earlier = self._seen.setdefault((run, field.name, row, column), request.rid)
+        at = (run, field.name, float(self.position[0]), float(self.position[1]))
+        earlier = self._seen.setdefault(at, request.rid)
         if earlier != request.rid:
             notices.append(f"measured here before, by {earlier}")
         return notices

@@ -20,7 +20,8 @@ from aemtwin.errors import BadRequest
 from aemtwin.measurement import Measurement
 from aemtwin.specs import Bounds, InstrumentSpec
 
-RID = re.compile(r"(?P<run>[^/\s]+)/(?P<step>[0-9]{1,15})/(?P<part>[^/\s]+)")
+WORD = r"[!-.0-~]+"  # printable ASCII without / and space
+RID = re.compile(rf"(?P<run>{WORD})/(?P<step>[0-9]{{1,15}})/(?P<part>{WORD})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +72,24 @@ def split_rid(rid: str) -> tuple[int, str]:
     if found is None:
         raise BadRequest(
             "A request id is '<run uid>/<step>/<part>', with step a decimal number and "
-            f"no '/' or space in the others; got {rid!r}. Leave it out to be given one."
+            f"the others ASCII without '/' or space; got {rid!r}. Leave it out to be "
+            "given one."
         )
     return int(found["step"]), found["part"]
+
+
+def same_instrument(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Say whether two identities are of one instrument.
+
+    Data that was moved is the same data: where there is a hash, it decides, and not
+    the name and the path of the file.
+
+    >>> same_instrument({"data_sha256": "a", "source": "x"}, {"data_sha256": "a"})
+    True
+    """
+    place = {"source", "name"} if "data_sha256" in was else set[str]()
+    one, other = ({k: v for k, v in i.items() if k not in place} for i in (was, now))
+    return one == other
 
 
 @runtime_checkable
@@ -87,8 +103,9 @@ class Instrument(Protocol):
     changes nothing. Arrays that come back are read-only: copy them to change them.
 
     Every acting call takes `rid`, a request id `<run uid>/<step>/<part>`: the same id
-    again returns the stored answer and does nothing; the same id with another request
-    is refused. Without one the instrument gives it one. `token` is that of a lease.
+    again returns the stored answer and does nothing, unless the first was stopped; the
+    same id with another request is refused. Without one the instrument gives it one.
+    `token` is that of a lease.
     """
 
     def describe(self) -> InstrumentSpec:

@@ -11,7 +11,6 @@ from aemtwin.specs import Limits, Parameter
 
 STEM = Kind(
     name="stem",
-    title="scanning transmission electron microscope",
     spot_dwell_s=0.1,
     pixel_dwell_s=1e-5,
     line_overhead_s=1e-3,

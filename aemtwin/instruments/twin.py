@@ -9,7 +9,7 @@ or a file; `aemtwin.remote.server` puts it behind a URI.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from aemtwin.errors import (
     AemtwinError,
     BadFile,
+    BadRequest,
     LeaseRefused,
     OperationStopped,
     by_code,
@@ -33,6 +34,8 @@ from aemtwin.instruments.recording import describe
 from aemtwin.measurement import Measurement
 from aemtwin.sample import Sample
 from aemtwin.specs import Bounds, InstrumentSpec
+
+PLAIN = "server/"  # what the ids of calls without one begin with
 
 
 class Twin(Instrument):
@@ -49,6 +52,7 @@ class Twin(Instrument):
         identity: What else `describe().identity` should tell, such as a data hash.
         real_time: Sleep as long as each operation takes, rather than jump ahead.
         ledger: A file for the ledger. One that exists is performed again first.
+        release: What `close` calls to let go of the sample's file.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class Twin(Instrument):
         identity: Mapping[str, Any] | None = None,
         real_time: bool = False,
         ledger: Path | None = None,
+        release: Callable[[], None] | None = None,
     ) -> None:
         seed = checks.whole("open_twin", "seed", seed, 0, 2**63 - 1)
-        self._kind = kind
+        self._kind, self._release = kind, release
         self._spec = describe(
             sample,
             kind,
@@ -104,8 +109,7 @@ class Twin(Instrument):
         )
 
     def duration(self, operation: Mapping[str, Any]) -> float:
-        call = str(operation.get("call", ""))
-        given = operation.get("arguments", {})
+        call, given = planning.operation(operation)
         arguments = planning.complete(self._spec, self._kind, call, given)
         return self._probe.duration_s(call, arguments)
 
@@ -212,8 +216,10 @@ class Twin(Instrument):
         return self._ledger.events()
 
     def close(self) -> None:
-        """Close the ledger's file."""
+        """Close the files of the ledger and of the sample."""
         self._ledger.close()
+        if self._release is not None:
+            self._release()
 
     # How it acts
 
@@ -227,10 +233,15 @@ class Twin(Instrument):
             )
         if rid is not None:
             split_rid(rid)
+            if rid.startswith(PLAIN):
+                raise BadRequest(
+                    f"{call} got the id {rid!r}; ids of {PLAIN!r} are those that the "
+                    "instrument gives. Begin yours with the run's own uid."
+                )
         arguments = planning.complete(self._spec, self._kind, call, given)
         with self._acting:
             if rid is None:
-                rid = f"server/{self._plain}/plain-{call}"
+                rid = f"{PLAIN}{self._plain}/plain-{call}"
                 self._plain += 1
             request = Request(call, rid, arguments)
             entry = self._ledger.find(request)
@@ -246,13 +257,17 @@ class Twin(Instrument):
         request = entry.request
         self._clock.begin()
         self._busy = request.rid
+        duration = self._probe.duration_s(request.call, request.arguments)
         try:
-            duration = self._probe.duration_s(request.call, request.arguments)
             self._clock.spend(duration, asleep=asleep)
             answer = self._probe.perform(request, (entry.begin_s, self._clock.now_s))
             self._ledger.end(entry, self._clock.now_s, answer=answer)
         except AemtwinError as error:
-            self._ledger.end(entry, self._clock.now_s, error=error)
+            # What was stopped halfway has been on the specimen for half the time.
+            gone = (self._clock.now_s - entry.begin_s) / max(duration, 1e-300)
+            dose = min(gone, 1.0) * planning.dose_of(request.call, request.arguments)
+            self._probe.dose += dose
+            self._ledger.end(entry, self._clock.now_s, error=error, dose=dose)
         finally:
             self._busy, self._last = "", request.rid
 
@@ -263,16 +278,16 @@ class Twin(Instrument):
             BadFile: If an answer comes out other than it was.
         """
         records = self._ledger.stored()
-        ends = {r["rid"]: r for r in records if r["event"] == "end"}
+        ends = {r["n"]: r for r in records if r["event"] == "end"}
         for record in records:
             if record["event"] != "begin":
                 continue
             request = Request(record["call"], record["rid"], record["arguments"])
             entry = Entry(record["n"], request, record["begin_s"])
-            if request.rid.startswith("server/"):
+            if request.rid.startswith(PLAIN):
                 self._plain = max(self._plain, request.address[0] + 1)
             self._ledger.restore(entry)
-            end = ends.get(request.rid)
+            end = ends.get(entry.number)
             if end is None:  # begun, and then the process died: done now
                 self._perform(entry, asleep=False)
                 continue
@@ -286,6 +301,7 @@ class Twin(Instrument):
         if "error" in end:
             kind = by_code().get(end["error"][0], OperationStopped)
             entry.error = kind(end["error"][1])
+            self._probe.dose += end.get("dose", 0.0)
             return
         entry.answer = self._probe.perform(request, (entry.begin_s, end["end_s"]))
         if summary(entry.answer).get("sha256") != end.get("sha256"):

@@ -7,6 +7,7 @@ act, or one with a request id, which the other side's ledger answers once.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,14 +18,15 @@ import Pyro4.errors
 from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.codec import array_from_wire, from_wire
-from aemtwin.errors import ProtocolMismatch, Unreachable, WrongType
-from aemtwin.instruments.protocol import Instrument, State
+from aemtwin.errors import ProtocolMismatch, Unreachable, WrongType, unknown
+from aemtwin.instruments.protocol import Instrument, State, split_rid
 from aemtwin.measurement import Measurement
 from aemtwin.remote.wire import register_errors
 from aemtwin.specs import PROTOCOL, Bounds, InstrumentSpec
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 10.0  # for the first answer
 WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # between attempts at a lost connection
 
 
@@ -53,14 +55,16 @@ class RemoteInstrument(Instrument):
         self.uri = uri
         try:
             self._acting, self._asking = Pyro4.Proxy(uri), Pyro4.Proxy(uri)
-        except Pyro4.errors.PyroError as error:
+        except (Pyro4.errors.PyroError, TypeError, AttributeError) as error:
             raise Unreachable(
                 f"{uri!r} is not the address of an instrument ({error}). It looks like "
                 "PYRO:Instrument_Server@127.0.0.1:9090; `aemtwin serve` prints it."
             ) from None
         for proxy in (self._acting, self._asking):
             proxy._pyroSerializer = "msgpack"
+        self._asking._pyroTimeout = PATIENCE_S  # somebody may listen and say nothing
         packed = self._call(self._asking, "describe", again=False)
+        self._asking._pyroTimeout = None  # the timeout is of the greeting alone
         major = str(packed.get("protocol", "")).split(".")[0]
         if major != PROTOCOL.split(".")[0]:
             raise ProtocolMismatch(
@@ -76,13 +80,13 @@ class RemoteInstrument(Instrument):
         return from_wire(State, self._call(self._asking, "state"))
 
     def duration(self, operation: Mapping[str, Any]) -> float:
-        return float(self._call(self._asking, "duration", operation))
+        return float(self._call(self._asking, "duration", [operation]))
 
     def stop(self) -> State:
         return from_wire(State, self._call(self._asking, "stop"))
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
-        return list(self._call(self._asking, "events", after))
+        return list(self._call(self._asking, "events", [after]))
 
     def truth(
         self, mode: str | None = None, points: ArrayLike | None = None
@@ -92,12 +96,13 @@ class RemoteInstrument(Instrument):
         Raises:
             TruthRefused: If the twin is served without it.
         """
-        return from_wire(Measurement, self._call(self._asking, "truth", mode, points))
+        packed = self._call(self._asking, "truth", [mode, points])
+        return from_wire(Measurement, packed)
 
     def configure(
         self, *, rid: str | None = None, token: str | None = None, **settings: float
     ) -> dict[str, float]:
-        return dict(self._act("configure", rid, token, **settings))
+        return dict(self._act("configure", rid, token, dict(settings)))
 
     def move_to(
         self,
@@ -106,7 +111,7 @@ class RemoteInstrument(Instrument):
         rid: str | None = None,
         token: str | None = None,
     ) -> NDArray[np.float64]:
-        return array_from_wire(self._act("move_to", rid, token, position=position))
+        return array_from_wire(self._act("move_to", rid, token, {"position": position}))
 
     def scan(
         self,
@@ -123,11 +128,13 @@ class RemoteInstrument(Instrument):
             "scan",
             rid,
             token,
-            region=region,
-            shape=shape,
-            channels=channels,
-            dwell_s=dwell_s,
-            rotation=rotation,
+            {
+                "region": region,
+                "shape": shape,
+                "channels": channels,
+                "dwell_s": dwell_s,
+                "rotation": rotation,
+            },
         )
         return from_wire(Measurement, packed)
 
@@ -141,7 +148,10 @@ class RemoteInstrument(Instrument):
         token: str | None = None,
     ) -> Measurement:
         packed = self._act(
-            "trace", rid, token, points=points, channels=channels, dwell_s=dwell_s
+            "trace",
+            rid,
+            token,
+            {"points": points, "channels": channels, "dwell_s": dwell_s},
         )
         return from_wire(Measurement, packed)
 
@@ -154,9 +164,10 @@ class RemoteInstrument(Instrument):
         token: str | None = None,
         **parameters: float,
     ) -> Measurement:
-        packed = self._act(
-            "measure", rid, token, mode=mode, dwell_s=dwell_s, **parameters
-        )
+        if "encoding" in parameters:  # the server would take it for its own
+            raise unknown("measure parameter", "encoding", [], "See describe().modes.")
+        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
+        packed = self._act("measure", rid, token, given)
         return from_wire(Measurement, packed)
 
     def close(self) -> None:
@@ -165,18 +176,25 @@ class RemoteInstrument(Instrument):
             proxy._pyroRelease()
 
     def _act(
-        self, call: str, rid: str | None, token: str | None, **arguments: Any
+        self, call: str, rid: str | None, token: str | None, arguments: dict[str, Any]
     ) -> Any:
+        if rid is not None:
+            split_rid(rid)
         again = rid is not None  # without an id, the answer could be another operation
-        return self._call(
-            self._acting, call, again=again, rid=rid, token=token, **arguments
-        )
+        given = {**arguments, "rid": rid, "token": token}
+        return self._call(self._acting, call, (), given, again=again)
 
     def _call(
-        self, proxy: Any, call: str, *args: Any, again: bool = True, **kwargs: Any
+        self,
+        proxy: Any,
+        call: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        again: bool = True,
     ) -> Any:
-        args = tuple(_plain(value) for value in args)
-        kwargs = {name: _plain(value) for name, value in kwargs.items()}
+        args = [_plain(call, value) for value in args]
+        kwargs = {name: _plain(call, value) for name, value in (kwargs or {}).items()}
         waits = iter(WAITS_S if again else ())
         while True:
             try:
@@ -186,7 +204,7 @@ class RemoteInstrument(Instrument):
                     f"{call} got something that cannot be sent ({error}). Give "
                     "numbers, strings, lists and arrays of numbers."
                 ) from None
-            except (Pyro4.errors.CommunicationError, Pyro4.errors.DaemonError) as error:
+            except Pyro4.errors.PyroError as error:
                 proxy._pyroRelease()
                 wait = next(waits, None)
                 if wait is None:
@@ -198,14 +216,29 @@ class RemoteInstrument(Instrument):
                 time.sleep(wait)
 
 
-def _plain(value: Any) -> Any:
-    """Turn arrays and NumPy numbers into builtins that msgpack carries."""
+def _plain(call: str, value: Any) -> Any:
+    """Turn arrays and NumPy numbers into builtins that msgpack carries.
+
+    Raises:
+        WrongType: If it is something that an instrument would not take either.
+    """
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        return _plain(call, value.tolist())
+    if isinstance(value, np.floating):
+        return float(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {str(key): _plain(call, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+        return [_plain(call, item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return math.inf if value > 0 else -math.inf  # beyond every limit
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()  # no half characters
+    if value is None or isinstance(value, bool | int | float | complex):
+        return value
+    raise WrongType(
+        f"{call} got {str(value)[:60]!r} of type {type(value).__name__}. Give numbers, "
+        "strings, lists and arrays of numbers."
+    )

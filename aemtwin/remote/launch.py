@@ -6,6 +6,8 @@ parent holds open. `aemtwin run --twin` and `aemtwin demo` work this way.
 
 from __future__ import annotations
 
+import logging
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from aemtwin.errors import Unreachable
+from aemtwin.errors import AemtwinError, Unreachable, by_code
+
+log = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0  # to start Python, read the file and perform the ledger again
 
@@ -43,7 +47,7 @@ def launched(
         ledger: The file of its ledger.
 
     Raises:
-        Unreachable: If it does not start; the message is what it said.
+        AemtwinError: If it does not start: what it said, as the type that it was.
     """
     command = [sys.executable, "-m", "aemtwin", "serve", source, "--truth"]
     command += ["--seed", str(seed), "--until-stdin-closes"]
@@ -76,8 +80,7 @@ def launched(
         if not uri.startswith("PYRO:"):
             child.kill()
             listener.join(timeout=5)
-            why = "".join(said).strip() or f"it said nothing in {PATIENCE_S:g} s"
-            raise Unreachable(f"The twin of {source!r} did not start: {why}")
+            raise _what_it_said("".join(said).strip(), source)
         yield uri
     finally:
         impatient.cancel()
@@ -97,3 +100,14 @@ def _listen(stream: object, said: list[str]) -> None:
     for line in stream:  # type: ignore[attr-defined]
         said.append(line)
         del said[:-50]
+        if line.startswith("WARNING: "):
+            log.warning("the twin says: %s", line.removeprefix("WARNING: ").strip())
+
+
+def _what_it_said(text: str, source: str) -> AemtwinError:
+    """Return the error that ended the child, as the type that it was."""
+    found = re.search(r"^aemtwin: (\w+): (.*)", text, re.M | re.S)
+    if found is not None and found[1] in by_code():
+        return by_code()[found[1]](found[2].strip())
+    why = text or f"it said nothing in {PATIENCE_S:g} s"
+    return Unreachable(f"The twin of {source!r} did not start: {why}")

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -97,7 +99,7 @@ class InstrumentServer:
         return tell(*args, **kwargs)
 
     def _answer(
-        self, encoding: str, call: Callable[..., Any], *args: Any, **kwargs: Any
+        self, encoding: str, call: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Any:
         try:
             return to_wire(call(*args, **kwargs), require_encoding(encoding))
@@ -108,6 +110,27 @@ class InstrumentServer:
             if plain:
                 raise error_for_plain(error) from None
             raise
+
+
+class _Daemon(Pyro4.Daemon):  # type: ignore[misc]
+    """A daemon that knows its connections, so that closing it closes them."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host=host, port=port)
+        self.open: set[Any] = set()
+
+    def validateHandshake(self, conn: Any, data: Any) -> Any:
+        self.open.add(conn)
+        return super().validateHandshake(conn, data)
+
+    def clientDisconnect(self, conn: Any) -> None:
+        self.open.discard(conn)
+
+    def hang_up(self) -> None:
+        """End all connections; whoever waits for an answer asks again elsewhere."""
+        for connection in list(self.open):
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 class Server:
@@ -125,9 +148,10 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop answering. Safe to call twice."""
+        """Stop answering, connected clients too. Safe to call twice."""
         if self._thread.is_alive():
             self._daemon.shutdown()
+            self._daemon.hang_up()
             self._thread.join(timeout=5)
 
     def wait(self) -> None:
@@ -182,7 +206,7 @@ def serve(
     before = Pyro4.config.SERIALIZERS_ACCEPTED
     Pyro4.config.SERIALIZERS_ACCEPTED = set(SERIALIZERS)  # read by Daemon when made
     try:
-        daemon = Pyro4.Daemon(host=host, port=port)
+        daemon = _Daemon(host, port)
     except (OSError, OverflowError) as error:
         raise OutOfRange(
             f"serve cannot listen on {host}:{port} ({error}). Choose another port, or "

@@ -10,5 +10,5 @@ scope = Pyro4.Proxy(sys.argv[1])
 scope.move_to([(left + right) / 2, (low + high) / 2])
 answer = scope.measure()
 array = answer["arrays"][answer["mode"]]
-code = {"<f4": "f", "<f8": "d"}[array["dtype"]]
+code = dict(f4="f", f8="d", i2="h", u2="H", i4="i", u4="I")[array["dtype"][1:]]
 print(array["units"], *memoryview(serpent.tobytes(array["data"])).cast(code), sep="\n")

@@ -87,6 +87,6 @@ def test_it_prints_the_spectrum_that_the_twin_gave(bare_python, ideal):
     else:  # the same request on a twin of the same seed has the same noise
         again = aemtwin.open_twin("pfm_loops", seed=7)
         again.move_to(middle)
-        gave = again.measure(rid="server/1/plain-measure")
+        gave = again.measure()  # the second call without an id, there and here
         np.testing.assert_array_equal(values, gave.values)
         assert not np.array_equal(values, truth)

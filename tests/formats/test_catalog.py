@@ -75,6 +75,8 @@ def mine(tmp_path):
         ("pixel_dwell_s", "pixel_s", r"unknown key 'pixel_s' in \[defaults\]"),
         ("dwell_s = [1e-4, 10.0]", 'dwell_s = "long"', "limits.dwell_s = 'long'"),
         ("dwell_s = [1e-4, 10.0]", "dwell_s = [2, 1]", r"limits.dwell_s = \[2, 1\]"),
+        ("loops = 1.5", "loops = nan", r"noise.loops = nan"),
+        ("pixel_dwell_s = 2e-3", "pixel_dwell_s = 99", r"outside limits.dwell_s"),
         ("points = 1048576", "points = 0", "limits.points = 0"),
         ("pixel_dwell_s = 2e-3", "pixel_dwell_s = 0", "defaults.pixel_dwell_s = 0"),
         ("seed = 0", "seed = = 0", "cannot be read"),

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from aemtwin.errors import BadFile, OperationStopped, UnknownName
+from aemtwin.errors import BadFile, BadRequest, OperationStopped, UnknownName
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.twin import Twin
@@ -107,7 +107,7 @@ def test_stop_ends_what_is_under_way_and_state_does_not_wait():
 
     def measure() -> None:
         try:
-            twin.measure(dwell_s=60, rid="r/1/measure")
+            twin.measure(dwell_s=0.5, rid="r/1/measure")
         except OperationStopped as error:
             failures.append(error)
 
@@ -116,15 +116,93 @@ def test_stop_ends_what_is_under_way_and_state_does_not_wait():
     while twin.state().busy != "r/1/measure":
         time.sleep(0.001)
     assert twin.describe().name == "small"
-    while thread.is_alive():
-        twin.stop()
-        thread.join(timeout=0.05)
+    twin.stop()
+    thread.join(timeout=10)
     assert len(failures) == 1
-    assert 0 <= twin.state().time_s < 60
-    assert twin.state().dose == 0
-    with pytest.raises(OperationStopped):  # the same request, the same answer
-        twin.measure(dwell_s=60, rid="r/1/measure")
-    assert twin.measure(dwell_s=0.01).values.shape == (12,)
+    stopped = twin.state()
+    assert 0 <= stopped.time_s < 0.5
+    assert stopped.dose == pytest.approx(stopped.time_s)  # it was there so long
+    assert twin.events()[0]["error"][0] == "OperationStopped"
+    # It was not done, so the same request does it: a stopped run can be resumed.
+    again = twin.measure(dwell_s=0.5, rid="r/1/measure")
+    np.testing.assert_array_equal(
+        again.values, small_twin().measure(dwell_s=0.5, rid="r/1/measure").values
+    )
+    assert [e["n"] for e in twin.events()] == [1, 2]
+
+
+def test_a_stopped_operation_is_in_the_ledger_that_is_opened_again(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    twin = small_twin(real_time=True, ledger=path)
+    thread = threading.Thread(target=_until_stopped, args=(twin,))
+    thread.start()
+    while not twin.state().busy:
+        time.sleep(0.001)
+    twin.stop()
+    thread.join(timeout=10)
+    twin.measure(dwell_s=0.01, rid="r/2/measure")
+    twin.close()
+    again = small_twin(ledger=path)
+    assert again.state().dose == pytest.approx(twin.state().dose)
+    assert again.state().time_s == twin.state().time_s
+    assert again.events() == twin.events()
+    again.close()
+
+
+def _until_stopped(twin: Twin) -> None:
+    with pytest.raises(OperationStopped):
+        twin.measure(dwell_s=5.0, rid="r/1/measure")
+
+
+def test_a_request_that_an_unforeseen_error_interrupted_is_done_again(monkeypatch):
+    twin = small_twin()
+    perform = twin._probe.perform
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(twin._probe, "perform", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        twin.measure(rid="r/1/measure")
+    monkeypatch.setattr(twin._probe, "perform", perform)
+    assert twin.measure(rid="r/1/measure").values.shape == (12,)
+
+
+@pytest.mark.parametrize("torn", ["", '{"event": "op', '{"event": "open"}'])
+def test_a_ledger_torn_in_its_first_line_is_begun_anew(tmp_path, torn):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(torn)
+    for count in (1, 2):
+        twin = small_twin(ledger=path)
+        twin.measure()
+        assert len(twin.events()) == count
+        twin.close()
+
+
+def test_ids_that_the_instrument_gives_are_its_own(twin):
+    with pytest.raises(BadRequest, match="Begin yours"):
+        twin.measure(rid="server/1/plain-measure")
+
+
+def test_a_full_frame_turned_round_leaves_the_probe_inside(ideal):
+    for angle in (np.pi, -np.pi, 2 * np.pi):
+        ideal.scan(shape=(5, 5), rotation=angle)
+        ideal.move_to(ideal.state().position)
+
+
+def test_beyond_the_edge_is_told():
+    coarse, fine = small_arrays()[2], small_arrays()[0]
+    wider = spatial("x", "nm", np.linspace(0, 480, 9))
+    image = np.zeros((6, 9))
+    fine = StoredArray("fine", "", "m", image, (fine.axes[0], wider))
+    twin = Twin(make_sample([coarse, fine]), AFM, name="wide", ideal=True)
+    twin.move_to((450e-9, 400e-9))
+    first = twin.measure()
+    assert first.info["notices"] == [
+        "beyond the outermost pixel: the value at the edge is given"
+    ]
+    twin.move_to((470e-9, 400e-9))
+    assert "before" not in "".join(twin.measure().info["notices"])
 
 
 def test_reset_is_time_zero(twin):

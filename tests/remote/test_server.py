@@ -196,7 +196,6 @@ def test_a_call_with_an_id_outlives_a_server_that_was_restarted(tmp_path):
     before = client.measure(rid="r/1/measure")
     first.close()
     twin.close()
-    client._acting._pyroRelease()
     restarted = small_twin(ledger=path)
     with aemtwin.serve(restarted, port=port):
         again = client.measure(rid="r/1/measure")
@@ -220,7 +219,7 @@ def test_a_launched_twin_answers_and_ends_with_the_block():
 
 def test_a_twin_that_cannot_start_says_why():
     with (
-        pytest.raises(errors.Unreachable, match="Did you mean 'pfm_loops'"),
+        pytest.raises(errors.UnknownName, match="Did you mean 'pfm_loops'"),
         launched("pfm_lops"),
     ):
         pass
@@ -255,3 +254,50 @@ def test_an_array_travels_as_its_bytes(server):
         packed = proxy.scan()["arrays"]["height"]
     assert packed["data"] == small_arrays()[0].data[::-1].tobytes()
     assert len(msgpack.packb(packed)) < small_arrays()[0].data.nbytes + 100
+
+
+def test_a_closed_server_moves_nothing_for_anybody():
+    twin = small_twin()
+    with aemtwin.serve(twin) as server:
+        client = aemtwin.connect(server.uri)
+        client.move_to((0.0, 0.0))
+        plain = Pyro4.Proxy(server.uri)
+        plain.state()
+    with pytest.raises(errors.Unreachable):
+        client.move_to((1e-9, 0.0))
+    with pytest.raises(Pyro4.errors.CommunicationError):
+        plain.move_to([1e-9, 0.0])
+    assert twin.state().operations == 1
+    plain._pyroRelease()
+
+
+def test_an_address_that_listens_and_says_nothing_is_given_up(monkeypatch):
+    import socket
+
+    monkeypatch.setattr("aemtwin.remote.client.PATIENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(errors.Unreachable, match="No instrument answers"):
+            aemtwin.connect(f"PYRO:Instrument_Server@127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("uri", [None, 7])
+def test_what_is_no_uri_is_said(uri):
+    with pytest.raises(errors.Unreachable, match="is not the address"):
+        aemtwin.connect(uri)
+
+
+def test_what_a_launched_twin_warns_of_is_heard(tmp_path, caplog):
+    from aemtwin.formats.nsid import write_nsid
+    from aemtwin.sample import StoredArray
+    from tests.conftest import spatial
+
+    axes = spatial("y", "nm", [0, 1]), spatial("x", "nm", [0, 1])
+    two = [
+        StoredArray(name, "", "", np.zeros((2, 2)), axes, {"sample": name})
+        for name in ("one", "two")
+    ]
+    write_nsid(tmp_path / "two.h5", two)
+    with launched(str(tmp_path / "two.h5")):
+        pass
+    assert "holds 2 samples" in caplog.text

@@ -1,6 +1,6 @@
 """Chance that is addressed, not consumed: the noise of an operation needs no history.
 
-Pure functions. `aemtwin.instruments.twin` adds what they give to what the sample holds.
+Pure functions; `aemtwin.instruments.probe` adds what they give to the sample's values.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def readout(
     noisy = values + noise
     if values.dtype.kind in "iu":
         info = np.iinfo(values.dtype)
-        noisy = np.clip(np.rint(noisy), info.min, info.max)
+        top = float(info.max)
+        if top > info.max:  # 64 bits: the float above is no number of this type
+            top = math.nextafter(top, 0.0)
+        noisy = np.clip(np.rint(noisy), info.min, top)
     return np.asarray(noisy.astype(values.dtype))
 
 

@@ -58,3 +58,11 @@ def test_no_noise_is_a_copy():
 
 def test_noise_falls_with_the_root_of_the_time():
     assert averaged(1.0, 1.0, 100.0) == 0.1
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_the_largest_integers_do_not_wrap(dtype):
+    info = np.iinfo(dtype)
+    for value in (info.max, info.min):
+        noisy = readout(np.full(100, value, dtype), 5.0, generator(0, 1, "a", "b"))
+        assert abs(int(noisy.astype(object).mean()) - value) < 10**4
