@@ -40,7 +40,6 @@ WRONG_USE = (
     UnknownName,
     WrongType,
 )
-FOR_A_PARENT = "--until-stdin-closes"  # a twin that `aemtwin.remote.launch` started
 
 Steps = Annotated[int | None, Parameter(help="Measurements that are decided on.")]
 Out = Annotated[str | None, Parameter(help="Folder for the run's own folder.")]
@@ -326,25 +325,13 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app(arguments, exit_on_error=False, print_error=False)
-    except (cyclopts.CycloptsError, AemtwinError) as error:
+    except (cyclopts.CycloptsError, AemtwinError, ImportError, OSError) as error:
         if debug:
             raise
-        code = f"{error.code}: " if FOR_A_PARENT in arguments else ""  # type: ignore[union-attr]
-        print(f"aemtwin: {code}{error}", file=sys.stderr)
+        from aemtwin.flags import sentence
+
+        for_a_parent = "--until-stdin-closes" in arguments  # see remote.launch
+        print(f"aemtwin: {sentence(error, for_a_parent)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, WRONG_USE) else 1)
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        print(
-            f"aemtwin: this needs {error.name}, which is not installed. Install what "
-            "the commands use with: pip install 'aemtwin[learn,nsid,view]'.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
-    except OSError as error:
-        if debug:
-            raise
-        print(f"aemtwin: {error}.", file=sys.stderr)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(1)

@@ -1,11 +1,11 @@
-"""What the flags of the command line say, where that is more than a word."""
+"""What flags say where that is more than a word, and what an error says to people."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from aemtwin.errors import BadConfig, unknown
+from aemtwin.errors import AemtwinError, BadConfig, unknown
 from aemtwin.formats.specimens import METRES
 
 NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
@@ -53,3 +53,19 @@ def campaign_file(experiment: str) -> Path:
     if experiment not in known:
         raise unknown("experiment", experiment, known, "Or give a campaign file.")
     return known[experiment] / "campaign.toml"
+
+
+def sentence(error: BaseException, with_code: bool = False) -> str:
+    """Return an error as one paragraph; `with_code`, so that it can be raised again.
+
+    >>> sentence(BadConfig("No."), with_code=True)
+    'BadConfig: No.'
+    """
+    if isinstance(error, AemtwinError):
+        return f"{error.code}: {error}" if with_code else str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"This needs {error.name}, which is not installed. Install what the "
+            "commands use with: pip install 'aemtwin[learn,nsid,view]'."
+        )
+    return str(error)
