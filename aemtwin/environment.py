@@ -45,8 +45,8 @@ def prepare_jax() -> None:
     setting of JAX's own wins, and where the folder cannot be written JAX goes without.
 
     The linear algebra of JAX on a CPU is SciPy's OpenBLAS, whose threads cost more than
-    they give on the matrices of a campaign: with one, a fit of 200 points was 3 times
-    as fast on two idle cores, and 7 times beside two busy processes
+    they give on the matrices of a campaign: with one, a step of 200 points was twice
+    as fast on two idle cores, and 5 times beside two busy processes
     (benchmarks/README.md). So it gets one, unless `OPENBLAS_NUM_THREADS` says
     otherwise or SciPy was loaded before.
     """
