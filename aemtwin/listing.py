@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from aemtwin import acquisition, scalarizers, surrogates
 from aemtwin.errors import unknown
 from aemtwin.formats import catalog
+
+
+EXTRAS = {  # what the core does without, and what brings it
+    "learning (jax)": "learn",
+    "NSID for others (sidpy, pyNSID)": "nsid",
+    "pictures (matplotlib, jinja2)": "view",
+}
 
 
 def sections(what: str | None = None) -> dict[str, dict[str, str]]:
@@ -68,6 +76,10 @@ def check_installation() -> Iterator[tuple[str, bool, str]]:
     ):
         try:
             yield title, True, check()
+        except (ModuleNotFoundError, PackageNotFoundError) as error:
+            extra = EXTRAS.get(title, "all")
+            missing = f"not installed ({error.name}); pip install 'aemtwin[{extra}]'"
+            yield title, title in EXTRAS, missing
         except Exception as error:  # whatever is wrong is what the doctor reports
             yield title, False, f"{type(error).__name__}: {error}"
 

@@ -136,7 +136,7 @@ def _picture(kind: str, record: RunRecord) -> dict[str, str]:
     data = "" if missing else base64.b64encode(_png(kind, record)).decode("ascii")
     return {
         "title": words.TITLES[kind],
-        "caption": words.CAPTIONS[kind],
+        "caption": words.caption(kind, record),
         "alt": words.alt(kind, record),
         "data": data,
         "missing": missing or "",

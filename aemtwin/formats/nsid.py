@@ -135,8 +135,8 @@ def _arrays(path: Path, file: h5py.File) -> tuple[StoredArray, ...]:
     if not mains:
         what = "is a USID file" if usid else "holds no NSID main dataset"
         raise BadFile(
-            f"open_nsid: {path} {what}. Convert it with "
-            f"`aemtwin import {path.name} -o OUT.nsid.h5`."
+            f"open_nsid: {path} {what}, and NSID is what is read here. Convert it "
+            "first: `aemtwin.formats.nsid.write_nsid` writes NSID, as pyNSID does."
         )
     mains.sort(key=lambda main: _natural(main.name))
     return tuple(read_main(path, main) for main in mains)

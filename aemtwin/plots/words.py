@@ -46,6 +46,17 @@ CAPTIONS = {
 }
 
 
+def caption(kind: str, record: RunRecord) -> str:
+    """Return what stands below a picture of a run."""
+    if kind == "overview" and record.overview is None:
+        return (
+            "The way of the probe over the field. No frame was taken first: there is no "
+            "image that was recorded beside the spectra. The last ten measurements are "
+            "numbered in the order they were made."
+        )
+    return CAPTIONS[kind]
+
+
 def place(x: float, y: float) -> str:
     """Return a position as a text.
 
