@@ -11,7 +11,6 @@ from aemtwin import acquisition, scalarizers, surrogates
 from aemtwin.errors import unknown
 from aemtwin.formats import catalog
 
-
 EXTRAS = {  # what the core does without, and what brings it
     "learning (jax)": "learn",
     "NSID for others (sidpy, pyNSID)": "nsid",

@@ -50,9 +50,9 @@ def caption(kind: str, record: RunRecord) -> str:
     """Return what stands below a picture of a run."""
     if kind == "overview" and record.overview is None:
         return (
-            "The way of the probe over the field. No frame was taken first: there is no "
-            "image that was recorded beside the spectra. The last ten measurements are "
-            "numbered in the order they were made."
+            "The way of the probe over the field. No frame was taken first: there is "
+            "no image that was recorded beside the spectra. The last ten measurements "
+            "are numbered in the order they were made."
         )
     return CAPTIONS[kind]
 
