@@ -44,7 +44,7 @@ def written(folder, *arrays, **options):
     return path
 
 
-def same(a, b):
+def assert_same(a, b):
     values = np.asarray(b.data[()])
     assert values.dtype == a.data.dtype
     assert values.tobytes() == np.asarray(a.data[()]).tobytes()
@@ -60,7 +60,7 @@ DTYPES = "f2 f4 f8 >f4 >i2 i1 i4 i8 u1 u2 u8 c8 c16 bool".split()
 def test_every_dtype_comes_back_bit_for_bit(tmp_path, dtype):
     array = stored(dtype=dtype)
     with open_nsid(written(tmp_path, array)) as file:
-        same(array, file.arrays[0])
+        assert_same(array, file.arrays[0])
 
 
 def test_metadata_comes_back_with_its_types(tmp_path):
@@ -112,7 +112,7 @@ def test_odd_names_come_back(tmp_path):
     ]
     with open_nsid(written(tmp_path, *arrays)) as file:
         for a, b in zip(arrays, file.arrays, strict=True):
-            same(a, b)
+            assert_same(a, b)
 
 
 @new_hdf5
@@ -409,7 +409,7 @@ def test_real_files_open_and_come_back(tmp_path, name):
         path = written(tmp_path, *file.arrays)
         with open_nsid(path) as again:
             for a, b in zip(file.arrays, again.arrays, strict=True):
-                same(a, b)
+                assert_same(a, b)
                 assert b.metadata == a.metadata
                 assert b.derived == a.derived
         if called:

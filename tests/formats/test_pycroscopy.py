@@ -244,7 +244,8 @@ def test_reading_and_writing_import_no_sidpy():
         "bad = {'sidpy', 'pyNSID', 'dask', 'jax', 'scipy'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
