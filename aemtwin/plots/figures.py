@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aemtwin.errors import MissingExtra, unknown
+from aemtwin.errors import unknown
 from aemtwin.plots.curves import learning_curve, spectra, step_times
 from aemtwin.plots.maps import acquisition, mean, measured, uncertainty
-from aemtwin.plots.style import SETTINGS
+from aemtwin.plots.style import SETTINGS, drawing
 from aemtwin.plots.trajectory import overview
 
 if TYPE_CHECKING:
@@ -68,18 +68,7 @@ def draw(kind: str, record: RunRecord) -> Figure:
     kind = ALIASES.get(kind, kind)
     if kind not in KINDS:
         raise unknown("picture", kind, KINDS, "See aemtwin.plots.KINDS.")
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            f"Pictures need matplotlib, which is not installed ({error}). "
-            "Install it with: pip install 'aemtwin[view]'."
-        ) from error
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=SIZES.get(kind, MAP), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(*SIZES.get(kind, MAP)) as figure:
         KINDS[kind](record, figure.add_subplot())
     return figure
 

@@ -7,13 +7,18 @@ global setting changed; matplotlib is imported by the functions that need it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from aemtwin.errors import MissingExtra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): told apart by every kind of colour vision
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -40,6 +45,28 @@ SETTINGS: Any = {
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 PREFIXED = {"m", "V", "A", "s", "N", "Pa", "Hz", "J", "W", "C", "F", "eV"}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure, in inches, and the settings to draw it with.
+
+    Raises:
+        MissingExtra: If matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra(
+            f"Pictures need matplotlib, which is not installed ({error}). "
+            "Install it with: pip install 'aemtwin[view]'."
+        ) from error
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
 
 
 def scale(values: ArrayLike, units: str) -> tuple[float, str]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aemtwin.errors import MissingExtra
-from aemtwin.plots.style import SETTINGS, colour_bar, image, scale, with_unit
+from aemtwin.plots.style import colour_bar, drawing, image, scale, with_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,14 +30,6 @@ def twin_sheet(instrument: Instrument) -> Figure:
     Raises:
         MissingExtra: If matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra(
-            f"Pictures need matplotlib, which is not installed ({error}). "
-            "Install it with: pip install 'aemtwin[view]'."
-        ) from error
     spec = instrument.describe()
     (x_low, x_high), (y_low, y_high) = spec.bounds
     spots = np.array(
@@ -47,9 +38,7 @@ def twin_sheet(instrument: Instrument) -> Figure:
     channels, modes = spec.channels[:MOST], spec.modes[:MOST]
     columns = max(len(channels), len(modes), 1)
     rows = bool(channels) + bool(modes)
-    with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(3.6 * columns + 0.6, 3.3 * max(rows, 1) + 0.4))
-        figure.set_layout_engine("constrained")
+    with drawing(3.6 * columns + 0.6, 3.3 * max(rows, 1) + 0.4) as figure:
         figure.suptitle(f"{spec.name} ({spec.kind}), sample {spec.identity['sample']}")
         for i, channel in enumerate(channels):
             ax = figure.add_subplot(rows, columns, i + 1)
