@@ -24,11 +24,12 @@ from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
 from aemtwin.config import CampaignConfig, measured_mode, overview_channel
 from aemtwin.decisions import Belief, Decision, State
-from aemtwin.errors import MeasurementFailed
+from aemtwin.errors import AemtwinError, MeasurementFailed
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import Journal, load_maps
 from aemtwin.measurement import Measurement
-from aemtwin.surrogates.base import float64, pad
+from aemtwin.scalarizers.built_in import require_turning
+from aemtwin.surrogates.base import pad, step_keys
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class Campaign:
         self.scalarizer = scalarizer or scalarizers.get(
             config.scalarizer.name, **config.scalarizer.params
         )
+        if len(self.mode.axes) == 1:
+            require_turning(self.scalarizer.name, self.mode.axes[0])
         self.surrogate = surrogates.get(
             config.surrogate.name, **config.surrogate.params
         )
@@ -134,7 +137,7 @@ class Campaign:
         measured = np.zeros(len(self.candidates), bool)
         measured[list(state.indices)] = True
         data = pad(self._inputs[list(state.indices)][valid], values[valid])
-        key_fit, key_read = _keys(self.config.seed, state.seq_num)
+        key_fit, key_read = step_keys(self.config.seed, state.seq_num)
         begin = time.perf_counter()
         learned, info = self.surrogate.fit(key_fit, state.learned, data)
         fit_s = time.perf_counter() - begin
@@ -184,7 +187,7 @@ class Campaign:
 
     def tell(self, state: State, decision: Decision, measurement: Measurement) -> State:
         """Record a measurement, durably, and return the state that it leads to."""
-        value = self.scalarizer(measurement)
+        value = self._value(decision, measurement)
         notices = list(measurement.info.get("notices", ()))
         apart = np.abs(measurement.actual - decision.position)
         if (apart > self._half_pixel).any():
@@ -229,6 +232,19 @@ class Campaign:
             values=(*state.values, value),
             learned=state.learned if belief is None else belief.learned,
         )
+
+    def _value(self, decision: Decision, measurement: Measurement) -> float:
+        """Return the number sought; a function that fails is named, with its place."""
+        try:
+            return self.scalarizer(measurement)
+        except AemtwinError:
+            raise
+        except Exception as error:
+            raise MeasurementFailed(
+                f"The scalarizer {self.scalarizer.name} failed on measurement "
+                f"{decision.seq_num} ({type(error).__name__}: {error}). Mend it, then: "
+                f"aemtwin resume {self.journal.folder}"
+            ) from error
 
     def run(
         self,
@@ -323,15 +339,6 @@ class Campaign:
         if len(self.candidates) > KEEP_ALL_MAPS:
             old = self.journal.folder / "maps" / f"{seq_num - 2:06d}.npz"
             old.unlink(missing_ok=True)
-
-
-def _keys(seed: int, seq_num: int) -> tuple[Any, Any]:
-    """Return the two keys of a step; addressed, so that a resumed run has the same."""
-    import jax
-
-    with float64():  # a seed may need more than 32 bits
-        key = jax.random.fold_in(jax.random.key(seed), seq_num)
-        return tuple(jax.random.split(key))  # type: ignore[return-value]
 
 
 def _finite(value: Any) -> float | None:

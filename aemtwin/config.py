@@ -107,10 +107,10 @@ def load(path: Path, changes: Mapping[str, Any] | None = None) -> CampaignConfig
     try:
         with path.open("rb") as file:
             said = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # of TOML, or of its letters
         raise BadConfig(
             f"{path} cannot be read as a campaign ({error}). See experiments/ for "
-            "files that can."
+            "files that can; data is given by --twin FILE."
         ) from None
     return build(said, changes, origin=str(path))
 
@@ -168,7 +168,9 @@ def overview_channel(spec: InstrumentSpec, config: CampaignConfig) -> Channel | 
 def _sentence(error: ValidationError, origin: str) -> str:
     """Say the first thing that is wrong: key, value, what is allowed."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the whole"
+    if not first["loc"]:
+        return f"In {origin}: {first['msg']}."
+    where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         table: type[BaseModel] = CampaignConfig
         if len(first["loc"]) > 1:

@@ -108,8 +108,11 @@ def summary(done: Run) -> str:
     x, y = (value * 1e9 for value in best["position"])
     found = (
         f"best found: {best['value']:.4g} {best['units']} at x = {x:.1f} nm, "
-        f"y = {y:.1f} nm (measurement {best['seq_num']})"
+        f"y = {y:.1f} nm ({done.record.value_name}, measurement {best['seq_num']})"
     )
+    identity = done.record.start["instrument"]["identity"]
+    if identity.get("calibrated") is False:
+        found += "; lengths are not calibrated: one unit of the file counts as 1 nm"
     scores = done.record.scores
     if scores is None:
         return found

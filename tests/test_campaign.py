@@ -8,7 +8,7 @@ import pytest
 from aemtwin.campaign import Campaign
 from aemtwin.config import build, overview_channel
 from aemtwin.documents import run_start
-from aemtwin.errors import MeasurementFailed
+from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.journal import Journal
 from aemtwin.record import read_run
 from tests.conftest import small_twin
@@ -143,3 +143,35 @@ def test_a_whole_run_compiles_once_a_bucket(tmp_path):
             advance(campaign, campaign.init(), 27)
     assert bucket(27) == 32
     assert seen.count == 0  # another campaign of the same shapes compiles nothing
+
+
+def test_a_loop_is_not_sought_where_the_sweep_never_turns(tmp_path):
+    from aemtwin.formats.specimens import make_sample
+    from aemtwin.instruments.afm import AFM
+    from aemtwin.instruments.twin import Twin
+    from aemtwin.sample import StoredArray
+    from aemtwin.specs import Axis
+    from tests.conftest import small_arrays
+
+    loops = small_arrays()[2]
+    energy = Axis("energy", "eV", np.arange(12.0), "Energy", "spectral")
+    spectra = StoredArray("eels", "", "", loops.data, (*loops.axes[:2], energy))
+    twin = Twin(make_sample([spectra]), AFM, name="eels")
+    with Journal(tmp_path) as journal:
+        for name in ("loop_area", "coercive_bias"):
+            with pytest.raises(BadConfig, match="takes a loop, and 'energy' only goes"):
+                Campaign(twin, build({**SMALL, "scalarizer": name}), journal, "run")
+    assert twin.ledger() == []
+
+
+def test_a_scalarizer_that_fails_is_named_with_the_way_on(campaign):
+    def broken(measurement):
+        return measurement.vals
+
+    from aemtwin import scalarizers
+
+    campaign.scalarizer = scalarizers.get(broken)
+    with pytest.raises(
+        MeasurementFailed, match=r"measurement 1 \(AttributeError.*resume"
+    ):
+        campaign.step(campaign.init())

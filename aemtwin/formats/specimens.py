@@ -61,9 +61,8 @@ def make_sample(
     """
     calibrate = dict(calibrate or {})
     fields: list[Field] = []
-    used: set[str] = set()
     for array in arrays:
-        made = _field(array, calibrate, used)
+        made = _field(array, calibrate)
         if made is None:
             log.info("%s: %r has no two spatial axes; left out", origin, array.name)
         else:
@@ -72,13 +71,6 @@ def make_sample(
         raise BadFile(
             f"{origin} holds no array with two spatial axes (x and y), so there is no "
             "sample to move over. See `aemtwin info` for what it holds."
-        )
-    if unused := set(calibrate) - used:
-        found = {f"{a.name} ({a.units})" for f in fields for a in f.stored.axes}
-        axis = sorted(unused)[0]
-        unit = calibrate[axis][0]
-        raise unknown(
-            "axis to calibrate", f"{axis} ({unit})", found, "Name the unit it has."
         )
     groups: list[list[Field]] = []
     for one in fields:
@@ -105,11 +97,30 @@ def make_sample(
             ", ".join(names),
             names[0],
         )
+    _require_used(calibrate, groups[chosen])
     others = tuple(name for i, name in enumerate(names) if i != chosen)
     return Sample(names[chosen], _distinct_fields(groups[chosen]), others)
 
 
-def _field(array: StoredArray, calibrate: Calibration, used: set[str]) -> Field | None:
+def _require_used(calibrate: Calibration, group: Sequence[Field]) -> None:
+    """Refuse a length for an axis that the chosen sample does not have."""
+    spatial = [
+        (letter, f.stored.axes[i])
+        for f in group
+        for i, letter in zip(f.spatial, "yx", strict=True)
+    ]
+    for letter, (unit, _) in calibrate.items():
+        if not any(letter == name and axis.units == unit for name, axis in spatial):
+            found = {f"{name} ({axis.units})" for name, axis in spatial}
+            raise unknown(
+                "axis to calibrate",
+                f"{letter} ({unit})",
+                found,
+                "Name the unit it has.",
+            )
+
+
+def _field(array: StoredArray, calibrate: Calibration) -> Field | None:
     spatial = _spatial_axes(array.axes)
     if spatial is None:
         return None
@@ -125,7 +136,6 @@ def _field(array: StoredArray, calibrate: Calibration, used: set[str]) -> Field 
         scale = METRES.get(axis.units.strip().lower())
         if scale is None and letter in calibrate and calibrate[letter][0] == axis.units:
             scale = float(calibrate[letter][1])
-            used.add(letter)
         if scale is None:
             scale, calibrated = UNCALIBRATED, False
         values = np.asarray(axis.values, np.float64) * scale

@@ -18,6 +18,7 @@ from aemtwin.measurement import Measurement
 from aemtwin.scalarizers.hysteresis import coercive_bias, loop_area
 from aemtwin.scalarizers.spectra import band_intensity, peak_position
 
+LOOPS = ("loop_area", "coercive_bias")
 AREA, AXIS = "{values}·{axis}", "{axis}"  # the unit of the result
 
 
@@ -63,6 +64,22 @@ def _spectrum(name: str, measurement: Measurement) -> tuple[Any, Any]:
             "axis, or give a function that reduces the others."
         )
     return measurement.axes[-1].values, values.reshape(-1)
+
+
+def require_turning(name: str, axis: Any) -> None:
+    """Refuse to seek a loop where the sweep never turns back, before it is measured.
+
+    Raises:
+        BadConfig: If the scalarizer `name` is one of loops, and `axis` only rises or
+            only falls.
+    """
+    steps = np.diff(np.asarray(axis.values, float))
+    if name in LOOPS and (np.all(steps >= 0) or np.all(steps <= 0)):
+        raise BadConfig(
+            f"The scalarizer {name} takes a loop, and {axis.name!r} only goes from "
+            f"{axis.values[0]:g} to {axis.values[-1]:g} {axis.units}. Choose another: "
+            "--scalarizer band_intensity:low=...,high=... or peak_position."
+        )
 
 
 def _loop_area(measurement: Measurement) -> float:

@@ -193,6 +193,15 @@ def float64() -> AbstractContextManager[None]:
     return context
 
 
+def step_keys(seed: int, seq_num: int) -> tuple[Any, Any]:
+    """Return the two keys of a step; addressed, so that a resumed run has the same."""
+    import jax
+
+    with float64():  # a seed may need more than 32 bits
+        key = jax.random.fold_in(jax.random.key(seed), seq_num)
+        return tuple(jax.random.split(key))  # type: ignore[return-value]
+
+
 class count_compilations:  # read as a verb in a `with`
     """Count the programs that XLA makes ready inside the `with`, in any thread.
 

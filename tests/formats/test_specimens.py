@@ -122,3 +122,9 @@ def test_real_files_become_samples(data_folder, file, samples, fields):
             point = field.grid.points()[-1:]
             pixel = field.pixel(field.grid.shape[0] - 1, field.grid.shape[1] - 1)
             np.testing.assert_array_equal(field.at(point)[0], pixel)
+
+
+def test_a_length_for_an_axis_of_another_sample_is_an_error():
+    mine, other = image("a", units="SI px"), image("b", units="px")
+    with pytest.raises(UnknownName, match=r"axis to calibrate 'x \(px\)'"):
+        make_sample([mine, other], calibrate={"x": ("px", 1e-9)})
