@@ -56,6 +56,10 @@ class OperationStopped(AemtwinError, InterruptedError):
     """Somebody called `stop` while the operation was under way."""
 
 
+class InstrumentFault(AemtwinError, RuntimeError):
+    """The instrument began an operation and could not end it; its ledger says so."""
+
+
 class BadFile(AemtwinError, OSError):
     """A file that cannot be read as what it should be."""
 

@@ -14,12 +14,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aemtwin.errors import unknown
+from aemtwin.errors import NotSupported, unknown
 
-PROTOCOL = "1.0"  # major.minor; a client refuses another major
+PROTOCOL = "1.1"  # major.minor; a client refuses another major
 
 Bounds = tuple[tuple[float, float], tuple[float, float]]
 """((x low, x high), (y low, y high)), metres, in the sample frame."""
+
+METRES = {
+    "m": 1.0,
+    "mm": 1e-3,
+    "um": 1e-6,
+    "µm": 1e-6,
+    "μm": 1e-6,
+    "nm": 1e-9,
+    "å": 1e-10,
+    "angstrom": 1e-10,
+    "pm": 1e-12,
+}
+"""Units of length as files write them, in lower case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +84,7 @@ class Channel:
     shape: tuple[int, int] | None = None  # (rows, columns) of a recording, if it is one
     extent: Bounds | None = None  # outermost pixel centres of a recording, metres
     derived: str = ""  # not empty: computed from another channel, and how
+    counts: bool = False  # values are counts: Poisson's, in proportion to the dose
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,17 @@ class Mode:
     parameters: tuple[Parameter, ...] = ()
     shape: tuple[int, int] | None = None  # (rows, columns) of a recording, if it is one
     extent: Bounds | None = None  # outermost pixel centres of a recording, metres
+    counts: bool = False  # values are counts: Poisson's, in proportion to the dose
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One way to act on the specimen at a spot without measuring: a write."""
+
+    name: str
+    doc: str  # what it does, one sentence
+    dwell_s: Parameter
+    parameters: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +137,7 @@ class InstrumentSpec:
     identity: Mapping[str, Any]  # what this is: twin or instrument, data hash, seed
     endpoints: Mapping[str, str] = field(default_factory=dict)  # data channel, if any
     protocol: str = PROTOCOL
+    pulses: tuple[Pulse, ...] = ()  # none: it cannot write
 
     def mode(self, name: str | None = None) -> Mode:
         """Return the mode of that name; None is the first.
@@ -137,4 +163,23 @@ class InstrumentSpec:
                 return channel
         raise unknown(
             "channel", name, (c.name for c in self.channels), "See describe().channels."
+        )
+
+    def pulse(self, name: str | None = None) -> Pulse:
+        """Return the pulse of that name; None is the first.
+
+        Raises:
+            NotSupported: If the instrument has none at all.
+            UnknownName: If there is none of that name.
+        """
+        if not self.pulses:
+            raise NotSupported(
+                f"{self.name} has no pulse: it can measure and not write. See "
+                "describe().pulses of the instrument before asking for one."
+            )
+        for pulse in self.pulses:
+            if name is None or pulse.name == name:
+                return pulse
+        raise unknown(
+            "pulse", name, (p.name for p in self.pulses), "See describe().pulses."
         )

@@ -22,6 +22,7 @@ import pytest
 import aemtwin
 from aemtwin import errors
 from aemtwin.codec import to_wire
+from aemtwin.instruments.dose import dose_map
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.instruments.twin import Twin
 from aemtwin.specs import PROTOCOL
@@ -31,6 +32,8 @@ INSTRUMENTS: dict[str, Callable[[], Twin]] = {
     "small": small_twin,
     "small ideal": lambda: small_twin(ideal=True),
     "pfm_loops": lambda: aemtwin.open_twin("pfm_loops", seed=5),
+    "stem_eels": lambda: aemtwin.open_twin("stem_eels", seed=5),
+    "stem_eels ideal": lambda: aemtwin.open_twin("stem_eels", ideal=True),
 }
 
 
@@ -75,6 +78,18 @@ def middle(scope: Instrument) -> np.ndarray:
 def somewhere(scope: Instrument) -> list[float]:
     (x_low, x_high), (y_low, y_high) = scope.describe().bounds
     return [x_low + 0.3 * (x_high - x_low), y_low + 0.7 * (y_high - y_low)]
+
+
+def a_second(scope: Instrument) -> float:
+    """The dose that one second on the specimen is, by the definition of its unit."""
+    if scope.describe().dose_units == "s":
+        return 1.0
+    assert scope.describe().dose_units == "electrons"
+    return scope.state().settings["current_A"] / 1.602176634e-19
+
+
+def counted(scope: Instrument) -> list[str]:
+    return [mode.name for mode in scope.describe().modes if mode.counts]
 
 
 def test_it_satisfies_the_protocol(scope):
@@ -172,6 +187,8 @@ def test_duration_says_what_the_clock_then_does(scope):
         ("scan", {"shape": (3, 4), "dwell_s": 0.002}),
         ("trace", {"points": [somewhere(scope), middle(scope).tolist()]}),
     ]
+    if scope.describe().pulses:
+        calls.append(("pulse", {"dwell_s": 0.125}))
     for call, arguments in calls:
         told = scope.duration({"call": call, "arguments": arguments})
         before = scope.state().time_s
@@ -180,11 +197,125 @@ def test_duration_says_what_the_clock_then_does(scope):
         assert told > 0
 
 
-def test_dose_is_the_time_spent_on_the_specimen(scope):
-    scope.measure(dwell_s=0.5)
-    scope.scan(shape=(2, 3), dwell_s=0.01)
-    assert scope.state().dose == pytest.approx(0.5 + 6 * 0.01, rel=1e-12)
-    assert [e["dose"] for e in scope.events()] == pytest.approx([0.5, 0.06])
+def test_dose_is_the_time_spent_on_the_specimen_or_what_came_down_in_it(scope):
+    measured = scope.measure(dwell_s=0.5)
+    frame = scope.scan(shape=(2, 3), dwell_s=0.01)
+    trace = scope.trace([somewhere(scope)] * 4, dwell_s=0.02)
+    want = np.array([0.5, 6 * 0.01, 4 * 0.02]) * a_second(scope)
+    assert [m.dose for m in (measured, frame, trace)] == pytest.approx(want, rel=1e-12)
+    assert [e["dose"] for e in scope.events()] == pytest.approx(want, rel=1e-12)
+    assert scope.state().dose == pytest.approx(want.sum(), rel=1e-12)
+
+
+def test_the_dose_is_the_sum_of_what_the_events_tell_bit_for_bit(scope):
+    scope.measure(dwell_s=0.1)
+    scope.move_to(somewhere(scope))
+    if "current_A" in scope.state().settings:
+        scope.configure(current_A=3e-12)
+    scope.scan(shape=(3, 7), dwell_s=0.003)
+    scope.measure(dwell_s=0.7)
+    total = 0.0
+    for event in scope.events():
+        total += event.get("dose", 0.0)
+    assert scope.state().dose == total
+
+
+def test_a_map_of_the_dose_has_all_of_it(scope):
+    scope.scan()
+    scope.move_to(somewhere(scope))
+    scope.measure()
+    if scope.describe().pulses:
+        scope.pulse()
+    scope.trace([somewhere(scope), middle(scope).tolist()])
+    bounds = scope.describe().bounds
+    cell = np.prod(np.diff(bounds)) / (8 * 5)
+    there = dose_map(scope.events(), bounds, (8, 5)) * cell
+    assert there.sum() == pytest.approx(scope.state().dose, rel=1e-12)
+    assert there.argmax() // 5 == int(0.7 * 8)
+
+
+def test_a_pulse_is_dose_without_data(scope):
+    if not scope.describe().pulses:
+        with pytest.raises(errors.NotSupported, match="has no pulse"):
+            scope.pulse()
+        assert fingerprint(scope)[1] == 0
+        return
+    at = scope.move_to(somewhere(scope)).tolist()
+    told = scope.pulse("exposure", 0.25, rid="r/1/pulse")
+    dose = 0.25 * a_second(scope)
+    begin, end = told["time_s"]
+    assert told["dose"] == pytest.approx(dose, rel=1e-12)
+    assert scope.state().dose == told["dose"]
+    assert end - begin == pytest.approx(0.25, rel=1e-9)
+    assert (told["pulse"], told["position"]) == ("exposure", at)
+    assert (told["dwell_s"], told["rid"]) == (0.25, "r/1/pulse")
+    event = scope.events()[-1]
+    assert (event["call"], event["actual"], event["dose"]) == (
+        "pulse",
+        at,
+        told["dose"],
+    )
+    before = fingerprint(scope)
+    assert scope.pulse("exposure", 0.25, rid="r/1/pulse") == told
+    assert fingerprint(scope) == before
+    usual = scope.describe().pulse().dwell_s.default
+    assert scope.pulse()["dwell_s"] == usual
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (errors.UnknownName, {"name": "exposre"}),
+        (errors.UnknownName, {"name": 3}),
+        (errors.UnknownName, {"volts": 1.0}),
+        (errors.UnknownName, {"encoding": "list"}),
+        (errors.OutOfRange, {"dwell_s": 0.0}),
+        (errors.OutOfRange, {"dwell_s": math.inf}),
+        (errors.WrongType, {"dwell_s": True}),
+        (errors.BadRequest, {"rid": "r"}),
+        (errors.LeaseRefused, {"token": "x"}),
+    ],
+)
+def test_a_bad_pulse_is_a_typed_error_and_changes_nothing(scope, kind, arguments):
+    before = fingerprint(scope)
+    if not scope.describe().pulses and kind in (
+        errors.UnknownName,
+        errors.OutOfRange,
+        errors.WrongType,
+    ):
+        kind = errors.NotSupported
+    with pytest.raises(kind):
+        scope.pulse(**arguments)
+    assert fingerprint(scope) == before
+
+
+def test_counts_are_in_proportion_to_dwell_and_current(scope):
+    point = [somewhere(scope)]
+    usual = scope.describe().modes[0].dwell_s.default
+    one = scope.truth(points=point)
+    longer = scope.truth(points=point, dwell_s=4 * usual)
+    assert (one.dwell_s, longer.dwell_s) == (usual, 4 * usual)
+    assert one.dose == longer.dose == 0
+    factor = 4 if counted(scope) else 1
+    assert longer.values.dtype == one.values.dtype
+    np.testing.assert_allclose(longer.values, factor * one.values, rtol=1e-6)
+    if "current_A" in scope.state().settings:
+        scope.configure(current_A=25e-12)
+        half = scope.truth(points=point).values
+        np.testing.assert_allclose(half, one.values / 2, rtol=1e-6)
+
+
+def test_counts_are_whole_and_about_what_is_expected(scope):
+    for name in counted(scope):
+        scope.move_to(somewhere(scope))
+        want = scope.truth(name, [somewhere(scope)]).values[0]
+        counts = scope.measure(name).values
+        if scope.describe().identity["ideal"]:
+            assert counts.tobytes() == want.tobytes()
+            continue
+        np.testing.assert_array_equal(counts, np.rint(counts))
+        assert abs(counts - want).max() < 6 * np.sqrt(want.max())
+        assert abs(counts.sum() - want.sum()) < 6 * np.sqrt(want.sum())
 
 
 def test_settings_are_what_they_were_set_to(scope):
@@ -317,6 +448,8 @@ BAD: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (errors.OutOfRange, "events", {"after": -1}),
     (errors.UnknownName, "truth", {"mode": "lops"}),
     (errors.OutOfRange, "truth", {"points": [[9.0, 9.0]]}),
+    (errors.OutOfRange, "truth", {"dwell_s": -1.0}),
+    (errors.WrongType, "truth", {"dwell_s": True}),
 ]
 
 

@@ -30,11 +30,13 @@ KEYS: Mapping[str, type] = {  # of twin.toml
     "licence": str,
     "sha256": dict,
     "noise": dict,
+    "counts": dict,
     "limits": dict,
     "defaults": dict,
 }
 LIMITS = ("dwell_s", "points")
-DEFAULTS = ("dwell_s", "pixel_dwell_s")
+COUNTS = ("arrays",)
+DEFAULTS = ("dwell_s", "pixel_dwell_s", "current_A")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,9 @@ class TwinEntry:
     data: Path  # the NSID file
     sha256: Mapping[str, str]  # of each array's bytes
     noise: Mapping[str, float]  # sd of one reading, in the unit of each array
+    counts: tuple[str, ...]  # arrays of expected counts at the usual dwell and current
     limits: Mapping[str, Any]  # dwell_s [low, high], points
-    defaults: Mapping[str, float]  # dwell_s, pixel_dwell_s
+    defaults: Mapping[str, float]  # dwell_s, pixel_dwell_s, current_A
     toml: Mapping[str, Any]  # all of it
 
 
@@ -147,6 +150,7 @@ def _entry(folder: Path) -> TwinEntry:
     noise = toml.get("noise", {})
     for table, allowed in (
         ("noise", tuple(sha256) or tuple(noise)),
+        ("counts", COUNTS),
         ("limits", LIMITS),
         ("defaults", DEFAULTS),
     ):
@@ -163,6 +167,12 @@ def _entry(folder: Path) -> TwinEntry:
             or not (0 <= value < math.inf)
         ):
             raise bad(f"has noise.{key} = {value!r}, which should be a number >= 0")
+    counts = toml.get("counts", {}).get("arrays", [])
+    if not isinstance(counts, list) or not all(isinstance(n, str) for n in counts):
+        raise bad(f"has counts.arrays = {counts!r}, which should be a list of names")
+    for name in counts:
+        if sha256 and name not in sha256:
+            raise bad(f"names {name!r} in [counts], which is no array of [sha256]")
     limits, defaults = toml.get("limits", {}), toml.get("defaults", {})
     dwell = limits.get("dwell_s", [1.0, 1.0])
     if not (isinstance(dwell, list) and len(dwell) == 2 and _rise(*dwell)):
@@ -172,7 +182,10 @@ def _entry(folder: Path) -> TwinEntry:
         raise bad(f"has limits.points = {points!r}, which should be 1 or more")
     for key, value in defaults.items():
         if not _rise(0, value):
-            raise bad(f"has defaults.{key} = {value!r}, which should be seconds > 0")
+            unit = "amperes" if key == "current_A" else "seconds"
+            raise bad(f"has defaults.{key} = {value!r}, which should be {unit} > 0")
+        if key == "current_A":
+            continue
         if "dwell_s" in limits and not dwell[0] <= value <= dwell[1]:
             raise bad(f"has defaults.{key} = {value!r} outside limits.dwell_s {dwell}")
     return TwinEntry(
@@ -181,6 +194,7 @@ def _entry(folder: Path) -> TwinEntry:
         data=folder / toml["dataset"],
         sha256=sha256,
         noise={key: float(value) for key, value in noise.items()},
+        counts=tuple(counts),
         limits=limits,
         defaults=defaults,
         toml=toml,

@@ -14,22 +14,11 @@ import numpy as np
 
 from aemtwin.errors import BadFile, unknown
 from aemtwin.sample import SNAP, Field, Grid, Sample, StoredArray
-from aemtwin.specs import Axis
+from aemtwin.specs import METRES, Axis
 
 log = logging.getLogger(__name__)
 
 UNCALIBRATED = 1e-9  # metres for one unit of an axis whose unit is not a length
-METRES = {
-    "m": 1.0,
-    "mm": 1e-3,
-    "um": 1e-6,
-    "µm": 1e-6,
-    "μm": 1e-6,
-    "nm": 1e-9,
-    "å": 1e-10,
-    "angstrom": 1e-10,
-    "pm": 1e-12,
-}
 
 Calibration = Mapping[str, tuple[str, float]]
 """Axis name -> (the unit that the file states, metres that one of them is)."""
@@ -52,7 +41,8 @@ def make_sample(
         arrays: What a file holds; arrays without two spatial axes are left out.
         select: The specimen, or an array of it; None: the first.
         calibrate: Lengths for axes that have none, such as
-            `{"x": ("SI px", 0.39e-9)}`; otherwise one unit counts as 1 nm.
+            `{"x": ("SI px", 0.39e-9)}`, where "px" stands for any kind of pixel;
+            otherwise one unit counts as 1 nm.
         origin: What to call the source in errors.
 
     Raises:
@@ -110,7 +100,9 @@ def _require_used(calibrate: Calibration, group: Sequence[Field]) -> None:
         for i, letter in zip(f.spatial, "yx", strict=True)
     ]
     for letter, (unit, _) in calibrate.items():
-        if not any(letter == name and axis.units == unit for name, axis in spatial):
+        if not any(
+            letter == name and _means(unit, axis.units) for name, axis in spatial
+        ):
             found = {f"{name} ({axis.units})" for name, axis in spatial}
             raise unknown(
                 "axis to calibrate",
@@ -118,6 +110,17 @@ def _require_used(calibrate: Calibration, group: Sequence[Field]) -> None:
                 found,
                 "Name the unit it has.",
             )
+
+
+def _means(said: str, units: str) -> bool:
+    """Whether a unit that somebody wrote is that of an axis; px is any kind of pixel.
+
+    >>> _means("px", "SI px"), _means("px", "a.u.")
+    (True, False)
+    """
+    pixels = ("px", "pixel", "pixels")
+    last = units.strip().lower().rpartition(" ")[2]
+    return said == units or (said.lower() in pixels and last in pixels)
 
 
 def _field(array: StoredArray, calibrate: Calibration) -> Field | None:
@@ -134,8 +137,9 @@ def _field(array: StoredArray, calibrate: Calibration) -> Field | None:
     for i, letter in zip(spatial, "yx", strict=True):
         axis = array.axes[i]
         scale = METRES.get(axis.units.strip().lower())
-        if scale is None and letter in calibrate and calibrate[letter][0] == axis.units:
-            scale = float(calibrate[letter][1])
+        if scale is None and letter in calibrate:
+            unit, metres_a_unit = calibrate[letter]
+            scale = float(metres_a_unit) if _means(unit, axis.units) else None
         if scale is None:
             scale, calibrated = UNCALIBRATED, False
         values = np.asarray(axis.values, np.float64) * scale

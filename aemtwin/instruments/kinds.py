@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aemtwin.specs import Limits, Parameter
+from aemtwin.specs import Limits, Parameter, Pulse
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,11 @@ class Kind:
     line_overhead_s: float  # turning round at the end of a line
     settings: tuple[Parameter, ...]  # speed_m_s and settle_s are what moving costs
     limits: Limits
-    dose_units: str = "s"  # dose is the time that the probe spent on the specimen
+    dose_units: str = "s"  # "s": the time on the specimen; "electrons": what it got
+    pulses: tuple[Pulse, ...] = ()
 
 
 SPEED = "speed_m_s"
 SETTLE = "settle_s"
+CURRENT = "current_A"  # of the beam, where there is one; counts are in proportion
+ELECTRON_C = 1.602176634e-19  # charge of an electron, exact since 2019

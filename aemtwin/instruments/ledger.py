@@ -22,6 +22,9 @@ from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped
 from aemtwin.instruments.protocol import Request, same_instrument
 from aemtwin.measurement import Measurement
 
+TOLD = ("asked", "actual", "extent", "dose", "sha256", "error")
+"""What `events` tells of how an operation ended, where there is such a thing."""
+
 
 @dataclass
 class Entry:
@@ -106,8 +109,18 @@ class Ledger:
         answer: Any = None,
         error: AemtwinError | None = None,
         dose: float = 0.0,
+        position: list[float] | None = None,
     ) -> None:
-        """Record how the request ended; `dose` is what one that failed had added."""
+        """Record how the request ended.
+
+        Args:
+            entry: The request.
+            time_s: When, on the instrument's clock.
+            answer: What it gave, if it was done.
+            error: What ended it, if it was not.
+            dose: What one that failed had added.
+            position: Where the probe was when it failed, metres.
+        """
         entry.end_s, entry.answer, entry.error = time_s, answer, error
         entry.record = {
             "event": "end",
@@ -118,6 +131,8 @@ class Ledger:
         }
         if error is not None:
             entry.record |= {"error": [error.code, str(error)], "dose": dose}
+            if position is not None:
+                entry.record["actual"] = position
         self._write(entry.record)
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
@@ -130,11 +145,7 @@ class Ledger:
                 "arguments": dict(entry.request.arguments),
                 "begin_s": entry.begin_s,
                 "end_s": entry.end_s,
-                **{
-                    key: entry.record[key]
-                    for key in ("asked", "actual", "dose", "sha256", "error")
-                    if key in entry.record
-                },
+                **{key: entry.record[key] for key in TOLD if key in entry.record},
             }
             for entry in self
             if entry.number > after
@@ -190,9 +201,17 @@ class Ledger:
 
 
 def summary(answer: Any) -> dict[str, Any]:
-    """Return what the ledger keeps of an answer: positions, dose and a hash."""
+    """Return what the ledger keeps of an answer: positions, dose and a hash.
+
+    The `extent` of a frame is that of its outermost pixel centres before a rotation.
+    """
     if isinstance(answer, Measurement):
+        extent = {}
+        if answer.call == "scan":
+            ends = [answer.axis(name).values[[0, -1]].tolist() for name in "xy"]
+            extent = {"extent": ends}
         return {
+            **extent,
             "asked": np.asarray(answer.asked).tolist()
             if answer.asked.ndim == 1
             else None,
@@ -204,6 +223,8 @@ def summary(answer: Any) -> dict[str, Any]:
         }
     if isinstance(answer, np.ndarray):
         return {"actual": answer.tolist()}
+    if isinstance(answer, dict) and "pulse" in answer:
+        return {"actual": answer["position"], "dose": answer["dose"]}
     return {}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aemtwin.errors import unknown
+from aemtwin.errors import BadFile, unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import Calibration, make_sample
 from aemtwin.instruments.afm import AFM
@@ -18,7 +18,7 @@ from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
 from aemtwin.sample import Field, Sample
-from aemtwin.specs import Limits
+from aemtwin.specs import Limits, Parameter
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (AFM, STEM)}
 NOISE = 0.01  # of the spread of a channel: read-out noise where nobody stated one
@@ -47,8 +47,8 @@ def open_twin(
         ideal: No effect at all: a grid point returns its stored values, bit for bit.
         seed: Of all chance; the same seed and the same requests give the same bits.
         noise: Read-out noise of channels and modes by name, standard deviation in
-            their unit at the usual dwell. Default: what the catalogue says; for a file
-            1 % of the spread of each.
+            their unit at the usual dwell. Default: what the catalogue says; otherwise
+            1 % of the spread of each, and none where counts are counted.
         calibrate: Lengths for axes that state none: `{"x": ("SI px", 0.39e-9)}`.
             Otherwise one unit counts as 1 nm and `describe()` says `calibrated` False.
         real_time: Let each operation take its time, rather than jump ahead.
@@ -82,7 +82,8 @@ def open_twin(
     chosen = _kind(kind, sample)
     if entry is not None:
         chosen = _as_stated(chosen, entry)
-    sd = {**_usual_noise(sample), **stated}
+    counts = _counted(entry, sample)
+    sd = {**_usual_noise(sample), **dict.fromkeys(counts, 0.0), **stated}
     if noise is not None:
         for channel, value in noise.items():
             sample.field(channel)  # an unknown one is an error, not silence
@@ -103,6 +104,7 @@ def open_twin(
         seed=seed,
         ideal=ideal,
         noise=sd,
+        counts=counts,
         identity=identity,
         real_time=real_time,
         ledger=None if ledger is None else Path(ledger),
@@ -132,7 +134,41 @@ def _as_stated(kind: Kind, entry: catalog.TwinEntry) -> Kind:
         limits=Limits((low, high), limits.get("points", kind.limits.points)),
         spot_dwell_s=usual.get("dwell_s", kind.spot_dwell_s),
         pixel_dwell_s=usual.get("pixel_dwell_s", kind.pixel_dwell_s),
+        settings=tuple(_usual(p, usual, entry) for p in kind.settings),
+        pulses=tuple(
+            replace(p, dwell_s=_limited(p.dwell_s, low, high)) for p in kind.pulses
+        ),
     )
+
+
+def _usual(
+    setting: Parameter, usual: Mapping[str, float], entry: catalog.TwinEntry
+) -> Parameter:
+    value = float(usual.get(setting.name, setting.default))
+    if not setting.low <= value <= setting.high:
+        raise BadFile(
+            f"{entry.folder / 'twin.toml'} has defaults.{setting.name} = {value:g}; "
+            f"allowed is {setting.low:g} to {setting.high:g} {setting.units}."
+        )
+    return replace(setting, default=value)
+
+
+def _limited(parameter: Parameter, low: float, high: float) -> Parameter:
+    default = min(max(parameter.default, low), high)
+    return replace(parameter, default=default, low=low, high=high)
+
+
+def _counted(entry: catalog.TwinEntry | None, sample: Sample) -> tuple[str, ...]:
+    """Return which arrays of the sample hold counts, by what its `twin.toml` says."""
+    names = tuple(f.name for f in sample.fields if entry and f.name in entry.counts)
+    for name in names:
+        dtype = sample.field(name).dtype
+        if dtype.kind not in "iuf":
+            raise BadFile(
+                f"twin.toml names {name!r} in [counts], but it holds {dtype}; counts "
+                "are real numbers. Leave it out of [counts]."
+            )
+    return names
 
 
 def _usual_noise(sample: Sample) -> dict[str, float]:

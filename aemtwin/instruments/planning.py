@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from aemtwin.errors import OutOfRange, WrongType, unknown
 from aemtwin.instruments import checks
-from aemtwin.instruments.kinds import SETTLE, SPEED, Kind
+from aemtwin.instruments.kinds import CURRENT, ELECTRON_C, SETTLE, SPEED, Kind
 from aemtwin.specs import InstrumentSpec
 
-CALLS = ("configure", "move_to", "scan", "trace", "measure")
+CALLS = ("configure", "move_to", "scan", "trace", "measure", "pulse")
 Arguments = dict[str, Any]
 
 
@@ -48,6 +48,7 @@ def complete(
         "scan": ("region", "shape", "channels", "dwell_s", "rotation"),
         "trace": ("points", "channels", "dwell_s"),
         "measure": None,
+        "pulse": None,
     }
     if call not in takes:
         raise unknown("call", call, CALLS, "See the instrument protocol.")
@@ -76,16 +77,40 @@ def operation(given: Any) -> tuple[str, Mapping[str, Any]]:
     return str(given.get("call", "")), given.get("arguments", {})
 
 
-def dose_of(call: str, arguments: Mapping[str, Any]) -> float:
-    """Return what a whole checked call adds to the dose: seconds on the specimen."""
-    if call not in ("scan", "trace", "measure"):
+def dose_of(
+    kind: Kind,
+    settings: Mapping[str, float],
+    call: str,
+    arguments: Mapping[str, Any],
+) -> float:
+    """Return what a whole checked call adds to the dose, in the units of its kind.
+
+    That is the time on the specimen, or the electrons that arrive in it at the current
+    that is set.
+    """
+    if call not in ("scan", "trace", "measure", "pulse"):
         return 0.0
     spots = 1
     if call == "scan":
         spots = math.prod(arguments["shape"])
     elif call == "trace":
         spots = len(arguments["points"])
-    return float(arguments["dwell_s"]) * spots
+    at_a_spot = float(arguments["dwell_s"])
+    if kind.dose_units == "electrons":
+        at_a_spot = settings[CURRENT] * at_a_spot / ELECTRON_C
+    return at_a_spot * spots
+
+
+def exposure_of(
+    spec: InstrumentSpec, settings: Mapping[str, float], dwell_s: float, usual_s: float
+) -> float:
+    """Return dwell times current over the usual ones: what counts are in proportion to.
+
+    Where no current can be set, that is the dwell over the usual one.
+    """
+    usual_current = {p.name: p.default for p in spec.settings}.get(CURRENT, 1.0)
+    current = settings.get(CURRENT, usual_current)
+    return (dwell_s / usual_s) * (current / usual_current)
 
 
 def _move_to(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:
@@ -149,11 +174,26 @@ def _measure(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Argu
     }
 
 
+def _pulse(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:
+    pulse = spec.pulse(given.get("name"))
+    parameters = {k: v for k, v in given.items() if k not in ("name", "dwell_s")}
+    dwell, asked = pulse.dwell_s, given.get("dwell_s")
+    return {
+        "name": pulse.name,
+        "dwell_s": dwell.default
+        if asked is None
+        else checks.number("pulse", "dwell_s", asked, dwell.low, dwell.high, "s"),
+        **{p.name: p.default for p in pulse.parameters},
+        **checks.parameters("pulse", parameters, pulse.parameters),
+    }
+
+
 _COMPLETE = {
     "move_to": _move_to,
     "scan": _scan,
     "trace": _trace,
     "measure": _measure,
+    "pulse": _pulse,
 }
 
 
@@ -232,7 +272,7 @@ def duration_s(
         return float(settings[SETTLE])
     if call == "move_to":
         return travel(arguments["position"])
-    if call == "measure":
+    if call in ("measure", "pulse"):
         return float(arguments["dwell_s"])
     dwell = float(arguments["dwell_s"])
     if call == "scan":

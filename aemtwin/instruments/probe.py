@@ -8,13 +8,14 @@ had again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.instruments import checks, planning
+from aemtwin.instruments.effects import counts as counting
 from aemtwin.instruments.effects import noise
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.protocol import Request
@@ -35,7 +36,9 @@ class Probe:
         spec: What the instrument says of itself.
         seed: Of all chance.
         noise: Read-out noise of channels and modes by name, standard deviation in
-            their unit at the usual dwell.
+            their unit at the usual dwell; it is added after counting.
+        counts: The channels and modes that hold expected counts.
+        ideal: Without any chance: counts too are what is expected.
     """
 
     def __init__(
@@ -46,9 +49,12 @@ class Probe:
         *,
         seed: int,
         noise: Mapping[str, float],
+        counts: Collection[str] = (),
+        ideal: bool = False,
     ) -> None:
         self._sample, self._kind, self._spec = sample, kind, spec
         self._seed, self._noise = seed, noise
+        self._counts, self._ideal = frozenset(counts), ideal
         self.start()
 
     def start(self) -> None:
@@ -64,6 +70,12 @@ class Probe:
             self._kind, self.settings, self.position, call, arguments
         )
 
+    def dose_of(self, request: Request) -> float:
+        """Return what a whole request adds to the dose at the settings in effect."""
+        return planning.dose_of(
+            self._kind, self.settings, request.call, request.arguments
+        )
+
     def perform(self, request: Request, time_s: Window) -> Any:
         """Do what a checked request asks, and return its answer."""
         do = {
@@ -72,21 +84,33 @@ class Probe:
             "scan": self._do_scan,
             "trace": self._do_trace,
             "measure": self._do_measure,
+            "pulse": self._do_pulse,
         }[request.call]
         return do(request, time_s)
 
-    def truth(self, mode: str | None, points: ArrayLike | None) -> Measurement:
-        """Return what `mode` holds at `points` (k, 2) or at every pixel; no noise."""
-        name = self._spec.mode(mode).name
+    def truth(
+        self,
+        mode: str | None,
+        points: ArrayLike | None,
+        dwell_s: float | None = None,
+    ) -> Measurement:
+        """Return what `mode` gives at `points` (k, 2) or at every pixel; no noise."""
+        known = self._spec.mode(mode)
+        name, usual = known.name, known.dwell_s
         field = self._sample.field(name)
+        dwell = usual.default
+        if dwell_s is not None:
+            dwell = checks.number(
+                "truth", "dwell_s", dwell_s, usual.low, usual.high, "s"
+            )
         at = field.grid.points()
         if points is not None:
             at = checks.points("truth", points)
             checks.require_inside("truth", at, self._spec.bounds)
         arrays = {f.name: f.at(at) for f in self._sample.beside(field)}
         index = Axis("point", "", np.arange(len(at)), "Index", "unknown")
-        request = Request("truth", "", {"mode": name, "dwell_s": 0.0})
-        return self._answer(request, arrays, (index, *field.axes), at, (0.0, 0.0), 0)
+        request = Request("truth", "", {"mode": name, "dwell_s": dwell})
+        return self._answer(request, arrays, (index, *field.axes), at, (0.0, 0.0))
 
     def _do_configure(self, request: Request, time_s: Window) -> dict[str, float]:
         self.settings = {**self.settings, **request.arguments}
@@ -110,7 +134,7 @@ class Probe:
         )
         (x_low, x_high), (y_low, y_high) = arguments["region"]
         centre = np.array([(x_low + x_high) / 2, (y_low + y_high) / 2])
-        answer = self._answer(request, arrays, axes, centre, time_s, len(points))
+        answer = self._answer(request, arrays, axes, centre, time_s)
         low, high = np.array(self._spec.bounds).T
         self.position = _read_only(np.clip(points[-1], low, high))  # turning rounds
         return answer
@@ -121,7 +145,7 @@ class Probe:
         arrays = {f.name: f.at(points) for f in fields}
         along = np.linalg.norm(np.diff(points, axis=0, prepend=points[:1]), axis=1)
         axis = Axis("distance", "m", np.cumsum(along), "Length", "spatial")
-        answer = self._answer(request, arrays, (axis,), points, time_s, len(points))
+        answer = self._answer(request, arrays, (axis,), points, time_s)
         self.position = _read_only(points[-1])
         return answer
 
@@ -130,9 +154,20 @@ class Probe:
         at = self.position[None, :]
         arrays = {f.name: f.at(at)[0] for f in self._sample.beside(field)}
         notices = self._notices(field, request)
-        return self._answer(
-            request, arrays, field.axes, self.position, time_s, 1, notices
-        )
+        return self._answer(request, arrays, field.axes, self.position, time_s, notices)
+
+    def _do_pulse(self, request: Request, time_s: Window) -> dict[str, Any]:
+        """Add the dose; what it does to the specimen is not emulated yet."""
+        dose = self.dose_of(request)
+        self.dose += dose
+        return {
+            "pulse": request.arguments["name"],
+            "position": self.position.tolist(),
+            "dwell_s": request.arguments["dwell_s"],
+            "dose": dose,
+            "time_s": list(time_s),
+            "rid": request.rid,
+        }
 
     def _notices(self, field: Field, request: Request) -> list[str]:
         """Say what a loop should know: a spot measured twice, or off the grid."""
@@ -164,28 +199,15 @@ class Probe:
         axes: tuple[Axis, ...],
         positions: NDArray[np.float64],
         time_s: Window,
-        points: int,
         notices: Sequence[str] = (),
     ) -> Measurement:
         """Add noise and dose, and put the record together."""
         arguments = request.arguments
         dwell = float(arguments["dwell_s"])
-        if request.call != "truth":
-            step, part = request.address
-            usual = (
-                self._spec.mode(arguments["mode"]).dwell_s.default
-                if request.call == "measure"
-                else self._kind.pixel_dwell_s
-            )
-            arrays = {
-                name: noise.readout(
-                    values,
-                    noise.averaged(self._noise.get(name, 0.0), usual, dwell),
-                    noise.generator(self._seed, step, part, name),
-                )
-                for name, values in arrays.items()
-            }
-        dose = dwell * points
+        arrays = {
+            name: self._read(request, name, values) for name, values in arrays.items()
+        }
+        dose = self.dose_of(request)
         self.dose += dose
         fields = [self._sample.field(name).stored for name in arrays]
         shown = {k: v for k, v in arguments.items() if k not in ("points", "native")}
@@ -204,6 +226,24 @@ class Probe:
             rid=request.rid,
             info={**shown, "notices": list(notices)},
         )
+
+    def _read(self, request: Request, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what the detector tells, from what the sample holds."""
+        arguments = request.arguments
+        dwell, usual = float(arguments["dwell_s"]), self._kind.pixel_dwell_s
+        if request.call in ("measure", "truth"):
+            usual = self._spec.mode(arguments["mode"]).dwell_s.default
+        exposure = planning.exposure_of(self._spec, self.settings, dwell, usual)
+        if request.call == "truth" or self._ideal:
+            if name in self._counts:
+                return counting.expected(values, exposure)
+            return values
+        random = noise.generator(self._seed, *request.address, name)
+        sd = self._noise.get(name, 0.0)
+        if name in self._counts:
+            values = counting.counted(values, exposure, random)
+            return noise.readout(values, sd, random) if sd else values
+        return noise.readout(values, noise.averaged(sd, usual, dwell), random)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

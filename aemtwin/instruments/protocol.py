@@ -199,6 +199,35 @@ class Instrument(Protocol):
         """
         ...
 
+    def pulse(
+        self,
+        name: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> dict[str, Any]:
+        """Act on the specimen where the probe is, without measuring: a write.
+
+        Args:
+            name: One of `describe().pulses`; default: the first.
+            dwell_s: How long; default: its usual time.
+            rid: A request id.
+            token: Of a lease.
+            **parameters: What else this pulse takes, by name.
+
+        Returns:
+            "pulse", "position" [x, y] m, "dwell_s", "dose" that it added, "time_s"
+            [begin, end] on the instrument's clock, and "rid".
+
+        Raises:
+            NotSupported: If the instrument has no pulse.
+            UnknownName: If there is no such pulse or parameter.
+            OutOfRange: If the dwell or a parameter is not in its range.
+        """
+        ...
+
     def duration(self, operation: Mapping[str, Any]) -> float:
         """Return how long `{"call": ..., "arguments": {...}}` will take, seconds."""
         ...

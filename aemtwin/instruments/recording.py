@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from aemtwin.instruments.kinds import Kind
@@ -11,22 +11,32 @@ from aemtwin.specs import Channel, InstrumentSpec, Mode, Parameter
 
 
 def describe(
-    sample: Sample, kind: Kind, name: str, identity: Mapping[str, Any]
+    sample: Sample,
+    kind: Kind,
+    name: str,
+    identity: Mapping[str, Any],
+    counts: Collection[str] = (),
 ) -> InstrumentSpec:
     """Return the spec of a twin that plays back `sample`.
 
     Every image becomes a channel. Every array with a spectrum at each pixel becomes a
-    mode; those recorded together come together, the one asked for first.
+    mode; those recorded together come together, the one asked for first. Those named
+    in `counts` hold counts.
     """
     return InstrumentSpec(
         name=name,
         kind=kind.name,
         bounds=sample.bounds,
-        channels=tuple(_channel(field) for field in sample.images),
-        modes=tuple(_mode(sample, kind, field) for field in sample.spectra),
+        channels=tuple(
+            _channel(field, field.name in counts) for field in sample.images
+        ),
+        modes=tuple(
+            _mode(sample, kind, field, field.name in counts) for field in sample.spectra
+        ),
         settings=kind.settings,
         limits=kind.limits,
         dose_units=kind.dose_units,
+        pulses=kind.pulses,
         identity={
             "name": name,
             "kind": kind.name,
@@ -37,7 +47,7 @@ def describe(
     )
 
 
-def _channel(field: Field) -> Channel:
+def _channel(field: Field, counts: bool) -> Channel:
     stored = field.stored
     return Channel(
         name=field.name,
@@ -47,10 +57,11 @@ def _channel(field: Field) -> Channel:
         shape=field.grid.shape,
         extent=field.grid.bounds,
         derived=stored.derived,
+        counts=counts,
     )
 
 
-def _mode(sample: Sample, kind: Kind, field: Field) -> Mode:
+def _mode(sample: Sample, kind: Kind, field: Field, counts: bool) -> Mode:
     low, high = kind.limits.dwell_s
     return Mode(
         name=field.name,
@@ -64,4 +75,5 @@ def _mode(sample: Sample, kind: Kind, field: Field) -> Mode:
         channels=tuple(f.name for f in sample.beside(field)),
         shape=field.grid.shape,
         extent=field.grid.bounds,
+        counts=counts,
     )

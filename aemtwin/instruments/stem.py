@@ -1,13 +1,14 @@
 """The scanning transmission electron microscope: a beam, moved in microseconds.
 
-What is here lets a recorded spectrum image be served: positions, times and limits. Beam
-current, counts and dose follow from physics that a recording of counts does not carry.
+What is here lets a spectrum image be served: positions, times, limits, the beam's
+current and what it leaves: dose is counted in electrons. A recording of counts, if its
+`twin.toml` says that it is one, is counted anew in proportion to current and dwell.
 """
 
 from __future__ import annotations
 
-from aemtwin.instruments.kinds import SETTLE, SPEED, Kind
-from aemtwin.specs import Limits, Parameter
+from aemtwin.instruments.kinds import CURRENT, SETTLE, SPEED, Kind
+from aemtwin.specs import Limits, Parameter, Pulse
 
 STEM = Kind(
     name="stem",
@@ -17,6 +18,15 @@ STEM = Kind(
     settings=(
         Parameter(SPEED, "m/s", 1e-3, 1e-9, 1.0, "speed of the beam between spots"),
         Parameter(SETTLE, "s", 1e-4, 0.0, 60.0, "wait after a move"),
+        Parameter(CURRENT, "A", 50e-12, 1e-13, 1e-8, "current of the beam"),
     ),
     limits=Limits(dwell_s=(1e-8, 3600.0), points=2**24),
+    dose_units="electrons",
+    pulses=(
+        Pulse(
+            "exposure",
+            "the beam rests on the spot at the set current: dose, and no data",
+            Parameter("dwell_s", "s", 0.1, 1e-8, 3600.0, "time of the exposure"),
+        ),
+    ),
 )

@@ -8,8 +8,9 @@ or a file; `aemtwin.remote.server` puts it behind a URI.
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from aemtwin.errors import (
     AemtwinError,
     BadFile,
     BadRequest,
+    InstrumentFault,
     LeaseRefused,
     OperationStopped,
     by_code,
 )
-from aemtwin.instruments import checks, planning
+from aemtwin.instruments import checks, dose, planning
 from aemtwin.instruments.clock import Clock
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.ledger import Entry, Ledger, summary
@@ -48,7 +50,10 @@ class Twin(Instrument):
         seed: Of all chance.
         ideal: No effect at all: at a grid point the stored values, bit for bit.
         noise: Standard deviation of the read-out of channels and modes by name, in
-            their unit, at the usual dwell; it falls as 1/sqrt(dwell).
+            their unit, at the usual dwell; it falls as 1/sqrt(dwell). Of counts it is
+            that of each reading, however long.
+        counts: Channels and modes that hold expected counts at the usual dwell and
+            current: what is measured is Poisson's, in proportion to both.
         identity: What else `describe().identity` should tell, such as a data hash.
         real_time: Sleep as long as each operation takes, rather than jump ahead.
         ledger: A file for the ledger. One that exists is performed again first.
@@ -64,6 +69,7 @@ class Twin(Instrument):
         seed: int = 0,
         ideal: bool = False,
         noise: Mapping[str, float] | None = None,
+        counts: Collection[str] = (),
         identity: Mapping[str, Any] | None = None,
         real_time: bool = False,
         ledger: Path | None = None,
@@ -71,14 +77,17 @@ class Twin(Instrument):
     ) -> None:
         seed = checks.whole("open_twin", "seed", seed, 0, 2**63 - 1)
         self._kind, self._release = kind, release
-        self._spec = describe(
+        told = {**(identity or {}), "twin": True, "seed": seed, "ideal": ideal}
+        self._spec = describe(sample, kind, name, told, counts)
+        self._probe = Probe(
             sample,
             kind,
-            name,
-            {**(identity or {}), "twin": True, "seed": seed, "ideal": ideal},
+            self._spec,
+            seed=seed,
+            noise=dict(noise or {}),
+            counts=counts,
+            ideal=ideal,
         )
-        sd = {} if ideal else dict(noise or {})
-        self._probe = Probe(sample, kind, self._spec, seed=seed, noise=sd)
         self._acting = threading.RLock()  # one operation at a time
         self._clock = Clock(real_time=real_time)
         self._ledger = Ledger(ledger, self._spec.identity)
@@ -121,7 +130,10 @@ class Twin(Instrument):
         return self._ledger.events(checks.whole("events", "after", after, 0, 2**62))
 
     def truth(
-        self, mode: str | None = None, points: ArrayLike | None = None
+        self,
+        mode: str | None = None,
+        points: ArrayLike | None = None,
+        dwell_s: float | None = None,
     ) -> Measurement:
         """Return what `mode` would measure without noise, as at time zero.
 
@@ -131,11 +143,13 @@ class Twin(Instrument):
             mode: Default: the first.
             points: Positions (k, 2), metres; default: every pixel of the recording,
                 row by row, ascending in y and x.
+            dwell_s: How long at each, which changes counts alone; default: the usual
+                time of the mode. The current is the one that is set.
 
         Returns:
             Arrays (k, *spectral) with `actual` (k, 2).
         """
-        return self._probe.truth(mode, points)
+        return self._probe.truth(mode, points, dwell_s)
 
     # What acts
 
@@ -203,7 +217,28 @@ class Twin(Instrument):
         answer: Measurement = self._act("measure", given, rid, token)
         return answer
 
+    def pulse(
+        self,
+        name: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> dict[str, Any]:
+        given = {"name": name, "dwell_s": dwell_s, **parameters}
+        answer: dict[str, Any] = self._act("pulse", given, rid, token)
+        return copy.deepcopy(answer)
+
     # What only a twin in this process answers
+
+    def dose_map(self, shape: tuple[int, int] | None = None) -> NDArray[np.float64]:
+        """Return the dose so far per square metre, (rows, columns) over the bounds.
+
+        The default `shape` is that of the recording; see `instruments.dose`.
+        """
+        shape = dose.raster(self._spec) if shape is None else shape
+        return dose.dose_map(self._ledger.events(), self._spec.bounds, shape)
 
     def reset(self) -> None:
         """Stand as at time zero, and forget what was done."""
@@ -263,11 +298,14 @@ class Twin(Instrument):
             answer = self._probe.perform(request, (entry.begin_s, self._clock.now_s))
             self._ledger.end(entry, self._clock.now_s, answer=answer)
         except AemtwinError as error:
+            if not isinstance(error, OperationStopped | InstrumentFault):
+                error = InstrumentFault(f"{request.call} failed: {error}")
             # What was stopped halfway has been on the specimen for half the time.
             gone = (self._clock.now_s - entry.begin_s) / max(duration, 1e-300)
-            dose = min(gone, 1.0) * planning.dose_of(request.call, request.arguments)
-            self._probe.dose += dose
-            self._ledger.end(entry, self._clock.now_s, error=error, dose=dose)
+            share = min(gone, 1.0) * self._probe.dose_of(request)
+            self._probe.dose += share
+            told = {"dose": share, "position": self._probe.position.tolist()}
+            self._ledger.end(entry, self._clock.now_s, error=error, **told)
         finally:
             self._busy, self._last = "", request.rid
 

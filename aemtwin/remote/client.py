@@ -89,14 +89,18 @@ class RemoteInstrument(Instrument):
         return list(self._call(self._asking, "events", [after]))
 
     def truth(
-        self, mode: str | None = None, points: ArrayLike | None = None
+        self,
+        mode: str | None = None,
+        points: ArrayLike | None = None,
+        dwell_s: float | None = None,
     ) -> Measurement:
         """Return what `mode` would measure without noise; see `Twin.truth`.
 
         Raises:
             TruthRefused: If the twin is served without it.
         """
-        packed = self._call(self._asking, "truth", [mode, points])
+        asked = [mode, points] if dwell_s is None else [mode, points, dwell_s]
+        packed = self._call(self._asking, "truth", asked)  # 1.0 took two
         return from_wire(Measurement, packed)
 
     def configure(
@@ -169,6 +173,18 @@ class RemoteInstrument(Instrument):
         given = {"mode": mode, "dwell_s": dwell_s, **parameters}
         packed = self._act("measure", rid, token, given)
         return from_wire(Measurement, packed)
+
+    def pulse(
+        self,
+        name: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> dict[str, Any]:
+        given = {"name": name, "dwell_s": dwell_s, **parameters}
+        return dict(self._act("pulse", rid, token, given))
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""

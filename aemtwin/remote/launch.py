@@ -14,11 +14,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aemtwin.errors import AemtwinError, Unreachable, by_code
 
 log = logging.getLogger(__name__)
 
+# Ctrl-C on a terminal goes to a whole group: a run ends its twin itself, and later.
+_APART: dict[str, Any] = {"start_new_session": True}
+if sys.platform == "win32":
+    _APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 PATIENCE_S = 60.0  # to start Python, read the file and perform the ledger again
 
 
@@ -32,6 +37,7 @@ def launched(
     seed: int = 0,
     noise: Sequence[str] = (),
     calibrate: Sequence[str] = (),
+    real_time: bool = False,
     ledger: Path | None = None,
 ) -> Iterator[str]:
     """Serve a twin with its truth in a new process, and give its URI.
@@ -44,6 +50,7 @@ def launched(
         seed: Of all chance.
         noise: As the command line takes it, such as "loops=1.5".
         calibrate: As the command line takes it, such as "x=0.39nm/px".
+        real_time: Whether each operation takes its time.
         ledger: The file of its ledger.
 
     Raises:
@@ -54,6 +61,7 @@ def launched(
     command += ["--kind", kind] if kind else []
     command += ["--select", select] if select else []
     command += ["--ideal"] if ideal else []
+    command += ["--real-time"] if real_time else []
     for channel in noise:
         command += ["--noise", channel]
     for axis in calibrate:
@@ -65,6 +73,7 @@ def launched(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **_APART,
     )
     assert child.stdin is not None
     assert child.stdout is not None

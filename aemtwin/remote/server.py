@@ -71,6 +71,10 @@ class InstrumentServer:
         """See `Instrument.measure`."""
         return self._answer(encoding, self._instrument.measure, *args, **kwargs)
 
+    def pulse(self, *args: Any, **kwargs: Any) -> Any:
+        """See `Instrument.pulse`."""
+        return self._answer("bytes", self._instrument.pulse, *args, **kwargs)
+
     def duration(self, operation: Any) -> Any:
         """See `Instrument.duration`."""
         return self._answer("bytes", self._instrument.duration, operation)

@@ -27,7 +27,7 @@ def test_every_twin_of_the_catalogue_is_whole(name):
         assert entry.data.stat().st_size <= 2**20
         verify(entry)
         with open_nsid(entry.data) as file:
-            assert set(entry.noise) <= {array.name for array in file.arrays}
+            assert {*entry.noise, *entry.counts} <= {a.name for a in file.arrays}
 
 
 def test_a_twin_is_found_by_name_folder_and_file(tmp_path):
@@ -35,6 +35,8 @@ def test_a_twin_is_found_by_name_folder_and_file(tmp_path):
     assert twins_folder() / "pfm_loops" == entry.folder
     assert entry.noise["loops"] == 1.5
     assert entry.toml["seed"] == 0
+    assert entry.counts == ()
+    assert find_twin("stem_eels").counts == ("haadf", "eels")
     shutil.copytree(entry.folder, tmp_path / "mine")
     for where in (
         tmp_path / "mine",
@@ -80,6 +82,19 @@ def mine(tmp_path):
         ("points = 1048576", "points = 0", "limits.points = 0"),
         ("pixel_dwell_s = 2e-3", "pixel_dwell_s = 0", "defaults.pixel_dwell_s = 0"),
         ("seed = 0", "seed = = 0", "cannot be read"),
+        ("[limits]", '[counts]\narrays = "loops"\n[limits]', "counts.arrays = 'loops'"),
+        ("[limits]", "[counts]\narrays = [1]\n[limits]", r"counts.arrays = \[1\]"),
+        (
+            "[limits]",
+            '[counts]\narrays = ["lops"]\n[limits]',
+            r"names 'lops' in \[counts\]",
+        ),
+        ("[limits]", "[counts]\nloops = 1\n[limits]", r"key 'loops' in \[counts\]"),
+        (
+            "pixel_dwell_s = 2e-3",
+            "current_A = -1.0",
+            "current_A = -1.0, which should be amperes > 0",
+        ),
     ],
 )
 def test_a_wrong_twin_toml_is_refused_by_key(mine, old, new, cause):

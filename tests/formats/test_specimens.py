@@ -125,6 +125,18 @@ def test_real_files_become_samples(data_folder, file, samples, fields):
 
 
 def test_a_length_for_an_axis_of_another_sample_is_an_error():
-    mine, other = image("a", units="SI px"), image("b", units="px")
+    mine, other = image("a", units="a.u."), image("b", units="px")
     with pytest.raises(UnknownName, match=r"axis to calibrate 'x \(px\)'"):
         make_sample([mine, other], calibrate={"x": ("px", 1e-9)})
+
+
+def test_px_stands_for_any_kind_of_pixel_and_for_nothing_else():
+    sample = make_sample(
+        [image("a", units="SI px")], calibrate={"x": ("px", 2e-9), "y": ("px", 3e-9)}
+    )
+    assert sample.calibrated
+    grid = make_sample([image("a", units="SI px")]).fields[0].grid
+    np.testing.assert_allclose(sample.fields[0].grid.x, 2 * grid.x)
+    np.testing.assert_allclose(sample.fields[0].grid.y, 3 * grid.y)
+    with pytest.raises(UnknownName, match="axis to calibrate"):
+        make_sample([image("a", units="a.u.")], calibrate={"x": ("px", 1e-9)})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -12,23 +13,37 @@ from hypothesis import strategies as st
 import aemtwin
 from aemtwin.codec import to_wire
 from aemtwin.errors import AemtwinError
+from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.protocol import Instrument
+from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
-from tests.conftest import small_twin
+from tests.conftest import small_arrays, small_twin
 
 FAR: dict[str, Instrument] = {}
-TWIN: list[Twin] = []
+TWINS: dict[str, Twin] = {}
+COUNTS = "counts", "loops"
+
+
+def small_stem(**options: object) -> Twin:
+    """The small sample under a beam; two of its arrays hold counts."""
+    sample = make_sample(small_arrays())
+    noise = {"height": 0.1, "loops": 0.05, "lockin": 0.02}
+    return Twin(sample, STEM, name="beam", noise=noise, counts=COUNTS, **options)
+
+
+MAKERS: dict[str, Callable[..., Twin]] = {"afm": small_twin, "stem": small_stem}
+kinds = st.sampled_from(sorted(MAKERS))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _served() -> Iterator[None]:
-    twin = small_twin(seed=7)
-    with aemtwin.serve(twin, truth=True) as server:
-        client = aemtwin.connect(server.uri)
-        FAR["client"] = client
-        TWIN.append(twin)
+    with ExitStack() as stack:
+        for kind, make in MAKERS.items():
+            TWINS[kind] = make(seed=7)
+            server = stack.enter_context(aemtwin.serve(TWINS[kind], truth=True))
+            FAR[kind] = aemtwin.connect(server.uri)
+            stack.callback(FAR[kind].close)
         yield
-        client.close()
 
 
 inside_x, inside_y = st.floats(0, 400e-9), st.floats(0, 1000e-9)
@@ -60,7 +75,15 @@ calls = st.one_of(
     ),
     st.tuples(
         st.just("configure"),
-        st.fixed_dictionaries({"settle_s": st.floats(0, 1)}),
+        st.fixed_dictionaries(
+            {"settle_s": st.floats(0, 1)}, optional={"current_A": st.just(2e-12)}
+        ),
+    ),
+    st.tuples(
+        st.just("pulse"),
+        st.fixed_dictionaries(
+            {"name": st.sampled_from([None, "exposure", "no"]), "dwell_s": dwell}
+        ),
     ),
 )
 programs = st.lists(calls, min_size=1, max_size=6)
@@ -78,16 +101,17 @@ def play(scope: Instrument, program) -> list[object]:
     return [*seen, scope.events()]
 
 
-@given(programs)
-def test_remote_equals_local(program):
-    near = play(small_twin(seed=7), program)
-    TWIN[0].reset()
-    assert play(FAR["client"], program) == near
+@given(kinds, programs)
+def test_remote_equals_local(kind, program):
+    near = play(MAKERS[kind](seed=7), program)
+    TWINS[kind].reset()
+    assert play(FAR[kind], program) == near
 
 
-@given(programs)
-def test_the_same_seed_gives_the_same_bits(program):
-    assert play(small_twin(seed=3), program) == play(small_twin(seed=3), program)
+@given(kinds, programs)
+def test_the_same_seed_gives_the_same_bits(kind, program):
+    one, same = (play(MAKERS[kind](seed=3), program) for _ in range(2))
+    assert one == same
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 10**9), position)
@@ -102,17 +126,17 @@ def test_noise_needs_no_history(seed, step, at):
     np.testing.assert_array_equal(*found)
 
 
-@given(programs)
-def test_a_twin_opened_again_on_its_ledger_stands_where_it_stood(program):
+@given(kinds, programs)
+def test_a_twin_opened_again_on_its_ledger_stands_where_it_stood(kind, program):
     import tempfile
     from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.jsonl"
-        before = small_twin(seed=3, ledger=path)
+        before = MAKERS[kind](seed=3, ledger=path)
         play(before, program)
         before.close()
-        after = small_twin(seed=3, ledger=path)
+        after = MAKERS[kind](seed=3, ledger=path)
         assert to_wire(after.state()) == to_wire(before.state())
         assert after.events() == before.events()
         size = path.stat().st_size

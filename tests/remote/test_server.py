@@ -102,6 +102,38 @@ def test_every_error_crosses_as_itself():
                     plain.measure(code)
 
 
+def test_a_plain_client_exposes_a_spot_and_gets_builtins(plain):
+    with pytest.raises(TypeError, match="NotSupported: small has no pulse"):
+        plain.pulse("exposure")
+    with aemtwin.serve(aemtwin.open_twin("stem_eels"), truth=True) as server:
+        with Pyro4.Proxy(server.uri) as scope:
+            scope.move_to([10e-9, 20e-9])
+            told = scope.pulse("exposure", 0.01, rid="r/1/pulse")
+            assert only_builtins(told)
+            assert told["position"] == [10e-9, 20e-9]
+            assert scope.pulse("exposure", 0.01, rid="r/1/pulse") == told
+            assert scope.state()["dose"] == told["dose"]
+            assert scope.describe()["pulses"][0]["name"] == "exposure"
+            one, two = (
+                scope.truth("eels", [[10e-9, 20e-9]], dwell_s, encoding="list")
+                for dwell_s in (None, 2e-3)
+            )
+            one, two = (np.array(t["arrays"]["eels"]["data"]) for t in (one, two))
+            np.testing.assert_allclose(two, 2 * one, rtol=1e-6)
+            with pytest.raises(LookupError, match=r"UnknownName: There is no pulse"):
+                scope.pulse("exposre")
+
+
+def test_a_server_of_version_1_0_is_asked_for_truth_as_it_knows_it(monkeypatch):
+    twin = small_twin()
+    tell = twin.truth
+    monkeypatch.setattr(twin, "truth", lambda mode, points: tell(mode, points))
+    with aemtwin.serve(twin, truth=True) as server:
+        client = aemtwin.connect(server.uri)
+        assert client.truth(points=[(0.0, 0.0)]).values.shape == (1, 12)
+        client.close()
+
+
 @pytest.mark.parametrize("serializer", ["marshal", "json"])
 def test_other_serializers_are_refused(server, serializer):
     with Pyro4.Proxy(server.uri) as proxy:

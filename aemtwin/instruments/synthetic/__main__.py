@@ -14,8 +14,9 @@ from aemtwin.errors import AemtwinError, unknown
 from aemtwin.formats.catalog import array_sha256
 from aemtwin.formats.nsid import write_nsid
 from aemtwin.instruments.synthetic.pfm_loops import make_pfm_loops
+from aemtwin.instruments.synthetic.stem_eels import make_stem_eels
 
-MAKERS = {"pfm_loops": make_pfm_loops}
+MAKERS = {"pfm_loops": make_pfm_loops, "stem_eels": make_stem_eels}
 
 
 def regenerate(
