@@ -89,6 +89,15 @@ def build(
     >>> build("thing", "error", {}, ours, "aemtwin.things")
     UnknownName()
     """
+    factory = find(what, name, built_in, group)
+    require_params(what, name, factory, params)
+    return factory(**params)
+
+
+def find(
+    what: str, name: str, built_in: Mapping[str, tuple[str, str]], group: str
+) -> Callable[..., Any]:
+    """Import the factory of that name; arguments and errors as `build`."""
     if name in built_in:
         module, attribute = built_in[name][0].split(":")
         try:
@@ -109,8 +118,8 @@ def build(
             f"The {what} {name!r} stands for {factory!r}, which makes nothing; its "
             "entry point must name a class or a function. Tell the plugin's author."
         )
-    require_params(what, name, factory, params)
-    return factory(**params)
+    found: Callable[..., Any] = factory
+    return found
 
 
 def load(what: str, point: EntryPoint) -> Any:

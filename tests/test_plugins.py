@@ -1,14 +1,23 @@
 """Plugins by entry point, read from real packages on the path, good and broken."""
 
+import importlib
 import logging
+import math
+import os
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from types import ModuleType
 
+import numpy as np
 import pytest
 
-from aemtwin import acquisition, plugins, scalarizers, surrogates
+import aemtwin
+from aemtwin import acquisition, listing, plugins, scalarizers, surrogates
 from aemtwin.errors import BadConfig, MissingExtra, UnknownName
+from aemtwin.surrogates.base import Surrogate, pad
+from tests.conftest import small_twin
 
 KINDS = {  # entry point group -> who reads it, what it calls one, a built-in
     "aemtwin.surrogates": (surrogates, "surrogate", "gp"),
@@ -25,6 +34,56 @@ def brightest(measurement, floor=0.0):
 
 number = 7
 """
+
+PROJECT = """
+[project]
+name = "my-lab-surrogate"
+version = "1.0"
+
+[project.entry-points."aemtwin.surrogates"]
+nearest = "my_lab_surrogate:Nearest"
+
+[build-system]
+requires = ["uv_build"]
+build-backend = "uv_build"
+
+[tool.uv.build-backend]
+module-root = ""
+"""
+SURROGATE = '''
+"""The nearest measured value: a surrogate of a lab, in NumPy alone."""
+
+import numpy as np
+
+from aemtwin.surrogates.base import Posterior
+
+
+class Nearest:
+    """The value of the nearest point, the less certain the farther it is."""
+
+    name = "nearest"
+
+    def __init__(self, reach=0.2):
+        self.reach = reach  # in the unit box
+
+    def init(self, d):
+        return None
+
+    def fit(self, key, state, data):
+        return (data.X[data.mask], data.y[data.mask]), {"finite": 1}
+
+    def predict(self, key, state, candidates):
+        X, y = state
+        apart = np.linalg.norm(np.asarray(candidates)[:, None] - X, axis=-1)  # (m, n)
+        doubt = 1 - np.exp(-apart.min(axis=1) / self.reach)
+        return Posterior(y[apart.argmin(axis=1)], doubt * y.var() + 1e-12)
+
+    def carry(self, state):
+        return {}
+
+    def restore(self, carried, d):
+        return None
+'''
 
 
 @pytest.fixture(params=KINDS)
@@ -173,3 +232,104 @@ def test_reading_plugins_imports_neither_numpy_nor_jax():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert out.stdout.strip() == "set()"
+
+
+def write_project(folder):
+    """Write the source of the package my-lab-surrogate, as its author has it."""
+    (folder / "my_lab_surrogate").mkdir(parents=True)
+    (folder / "my_lab_surrogate" / "__init__.py").write_text(SURROGATE)
+    (folder / "pyproject.toml").write_text(PROJECT)
+
+
+@contextmanager
+def lab_installed(folder):
+    """Put the package on the path, as an installer would write it; forget it after."""
+    write_project(folder)
+    info = folder / "my_lab_surrogate-1.0.dist-info"
+    info.mkdir()
+    text = "Metadata-Version: 2.1\nName: my-lab-surrogate\nVersion: 1.0\n"
+    (info / "METADATA").write_text(text)
+    points = "[aemtwin.surrogates]\nnearest = my_lab_surrogate:Nearest\n"
+    (info / "entry_points.txt").write_text(points)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        try:
+            yield folder
+        finally:
+            sys.modules.pop("my_lab_surrogate", None)
+    importlib.invalidate_caches()
+
+
+LINE = "A plugin, my_lab_surrogate:Nearest of my-lab-surrogate."
+
+
+def test_a_surrogate_of_thirty_lines_is_listed_by_its_name(tmp_path):
+    with lab_installed(tmp_path):
+        assert listing.sections("surrogates")["surrogates"]["nearest"] == LINE
+        assert "my_lab_surrogate" not in sys.modules
+        told = listing.details("surrogates", "nearest")
+        assert told.startswith("nearest:reach=0.2\n\nThe value of the nearest point")
+    assert "nearest" not in surrogates.available()
+
+
+def test_a_surrogate_of_thirty_lines_is_one_by_the_contract(tmp_path):
+    with lab_installed(tmp_path):
+        nearest = surrogates.get("nearest", reach=0.5)
+        assert isinstance(nearest, Surrogate)
+        X = np.array([[0.0, 0.0], [1.0, 1.0]])
+        learned, info = nearest.fit(None, nearest.init(2), pad(X, [3.0, 5.0]))
+        assert info == {"finite": 1}
+        mean, variance = nearest.predict(None, learned, [*X, [0.9, 0.9]])
+        assert mean.tolist() == [3.0, 5.0, 5.0]
+        assert variance[2] > variance[1] > 0
+
+
+@pytest.mark.parametrize("acquisition", ["log_ei", "ucb:beta=3"])
+def test_a_campaign_runs_with_the_surrogate_of_a_lab(tmp_path, acquisition):
+    with lab_installed(tmp_path / "site"):
+        run = aemtwin.run(
+            small_twin(),
+            surrogate="nearest:reach=0.3",
+            acquisition=acquisition,
+            first=4,
+            steps=4,
+            candidates=(6, 5),
+            seed=2,
+            out=str(tmp_path / "runs"),
+        )
+    assert len({row["index"] for row in run.table()}) == 8
+    assert np.isfinite(run.posterior()["mean"]).all()
+    method = f"nearest + {acquisition.partition(':')[0]}"
+    assert [row["method"] for row in run.record.scores["rows"]] == [method, "random"]
+    for row in run.record.scores["rows"]:
+        numbers = [number for key, number in row.items() if key != "method"]
+        assert all(number is not None and math.isfinite(number) for number in numbers)
+    assert "nearest" not in surrogates.available()
+
+
+@pytest.mark.slow
+def test_a_surrogate_that_was_really_installed_runs_from_the_command_line(tmp_path):
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed: nothing to install a package with")
+    project, site = tmp_path / "project", tmp_path / "site"
+    write_project(project)
+    environment = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "200"}
+
+    def call(*words):
+        done = subprocess.run(
+            words, capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    install = ("pip", "install", "--offline", "--no-deps", "--target", str(site))
+    call(uv, *install, "--python", sys.executable, str(project))
+    aem = sys.executable, "-m", "aemtwin"
+    assert LINE in " ".join(call(*aem, "list", "surrogates").split())
+    short = ("--first", "4", "--steps", "3", "--out", "runs")
+    call(*aem, "run", "--twin", "pfm_loops", "--surrogate", "nearest", *short)
+    (run,) = (aemtwin.Run(folder) for folder in (tmp_path / "runs").iterdir())
+    assert len(run.table()) == 7
+    assert run.record.scores["rows"][0]["method"].startswith("nearest + ")
+    assert math.isfinite(run.scores["rmse"])

@@ -1,8 +1,9 @@
 """The scalarizers that come with aemtwin: a `Measurement` in, one number out.
 
 Each takes the main array of one `measure` call with its spectral axis, and leaves the
-arithmetic to `aemtwin.scalarizers.hysteresis` and `aemtwin.scalarizers.spectra`. They
-are found by name in `aemtwin.scalarizers.registry`, which checks their parameters.
+arithmetic to `aemtwin.scalarizers.hysteresis` and `aemtwin.scalarizers.spectra`; `pca`,
+which learns, has a module of its own. They are found by name in
+`aemtwin.scalarizers.registry`, which has `require_values` check their parameters.
 """
 
 from __future__ import annotations
@@ -13,57 +14,73 @@ from typing import Any
 
 import numpy as np
 
-from aemtwin.errors import BadConfig, ShapeMismatch, WrongType
+from aemtwin.errors import BadConfig
 from aemtwin.measurement import Measurement
-from aemtwin.scalarizers.hysteresis import coercive_bias, loop_area
-from aemtwin.scalarizers.spectra import band_intensity, peak_position
+from aemtwin.scalarizers.arrays import spectrum_of
+from aemtwin.scalarizers.hysteresis import (
+    coercive_bias,
+    imprint,
+    loop_area,
+    switching,
+)
+from aemtwin.scalarizers.pca import PCA
+from aemtwin.scalarizers.spectra import (
+    band_intensity,
+    band_ratio,
+    peak_position,
+    peak_width,
+)
 
-LOOPS = ("loop_area", "coercive_bias")
-AREA, AXIS = "{values}·{axis}", "{axis}"  # the unit of the result
+LOOPS = ("loop_area", "coercive_bias", "imprint", "switching")
+AREA, AXIS, VALUES, NONE = "{values}·{axis}", "{axis}", "{values}", ""  # of the result
+BANDS = (("low", "high"), ("low2", "high2"))
+NUMBERS = {  # parameter -> what it is, for the message; any other is an edge of a band
+    "baseline": "in the unit of the spectrum, or none for the lowest value in the band",
+    "component": "from 1 up, whole",
+}
+EDGE = "in the unit of the spectral axis, or none for the axis' end"
 
 
-def require_band(name: str, params: Mapping[str, Any]) -> dict[str, float]:
-    """Return parameters as floats, without those that are None.
+def require_values(name: str, params: Mapping[str, Any]) -> dict[str, float]:
+    """Return the parameters of a built-in scalarizer, without those that are None.
 
     Raises:
-        BadConfig: If one is not a finite number, or if low is not below high.
+        BadConfig: If one is not a finite number, if a lower edge is not below its upper
+            one, if a component is not 1, 2, ..., or if two bands are the same.
 
-    >>> require_band("peak_position", {"low": 1, "high": None})
+    >>> require_values("peak_position", {"low": 1, "high": None})
     {'low': 1.0}
     """
     for key, value in params.items():
         number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-        if value is not None and not (number and np.isfinite(value)):
+        good = number and np.isfinite(value)
+        if key == "component":
+            good = good and value >= 1 and value == int(value)
+        elif value is None:
+            continue
+        if not good:
             raise BadConfig(
                 f"The scalarizer {name} got {key} = {value!r}; it takes a finite "
-                "number in the unit of the spectral axis, or none for the axis' end."
+                f"number {NUMBERS.get(key, EDGE)}."
             )
     kept = {key: float(value) for key, value in params.items() if value is not None}
-    low, high = kept.get("low", -np.inf), kept.get("high", np.inf)
-    if not low < high:
-        raise BadConfig(
-            f"The scalarizer {name} got low = {low:g}, high = {high:g}; low must be "
-            "below high, both in the unit of the spectral axis."
-        )
+    for lower, upper in BANDS:
+        low, high = kept.get(lower, -np.inf), kept.get(upper, np.inf)
+        if not low < high:
+            raise BadConfig(
+                f"The scalarizer {name} got {lower} = {low:g}, {upper} = {high:g}; "
+                f"{lower} must be below {upper}, both in the unit of the spectral axis."
+            )
+    if name == "band_ratio":
+        first, second = ([kept.get(edge) for edge in band] for band in BANDS)
+        if first == second:
+            raise BadConfig(
+                "The scalarizer band_ratio got twice the same band, whose ratio is "
+                "always 1. Give it two: band_ratio:low=...,high=...,low2=...,high2=..."
+            )
+    if "component" in kept:
+        kept["component"] = int(kept["component"])
     return kept
-
-
-def _spectrum(name: str, measurement: Measurement) -> tuple[Any, Any]:
-    """Return the spectral axis (e,) and the main array (e,) of a measurement."""
-    if measurement.call != "measure":
-        raise WrongType(
-            f"The scalarizer {name} got the result of {measurement.call!r}; it takes "
-            "that of 'measure', a spectrum or loop at one spot."
-        )
-    values = np.asarray(measurement.values)
-    if values.ndim == 0 or values.size != values.shape[-1]:
-        axes = ", ".join(f"{axis.name} {len(axis)}" for axis in measurement.axes)
-        raise ShapeMismatch(
-            f"The scalarizer {name} got {measurement.name!r} of shape {values.shape} "
-            f"({axes}); it takes one spectrum, (e,). Choose a mode with one spectral "
-            "axis, or give a function that reduces the others."
-        )
-    return measurement.axes[-1].values, values.reshape(-1)
 
 
 def require_turning(name: str, axis: Any) -> None:
@@ -84,33 +101,84 @@ def require_turning(name: str, axis: Any) -> None:
 
 def _loop_area(measurement: Measurement) -> float:
     """The area enclosed by a hysteresis loop, the work of switching."""
-    return float(loop_area(*_spectrum("loop_area", measurement)))
+    return float(loop_area(*spectrum_of("loop_area", measurement)))
 
 
 def _coercive_bias(measurement: Measurement) -> float:
     """Half the distance between the two biases at which a loop switches."""
-    return float(coercive_bias(*_spectrum("coercive_bias", measurement)))
+    return float(coercive_bias(*spectrum_of("coercive_bias", measurement)))
+
+
+def _imprint(measurement: Measurement) -> float:
+    """The middle between the two biases at which a loop switches.
+
+    Positive where the loop is shifted to positive bias.
+    """
+    return float(imprint(*spectrum_of("imprint", measurement)))
+
+
+def _switching(measurement: Measurement) -> float:
+    """How far a loop is open at zero bias: the switchable response.
+
+    Positive where positive bias leaves a higher response behind than negative bias.
+    """
+    return float(switching(*spectrum_of("switching", measurement)))
 
 
 def _band_intensity(
     measurement: Measurement, low: float | None = None, high: float | None = None
 ) -> float:
     """The integral of a spectrum from low to high, in the unit of its axis."""
-    axis, values = _spectrum("band_intensity", measurement)
+    axis, values = spectrum_of("band_intensity", measurement)
     return float(band_intensity(axis, values, low, high))
+
+
+def _band_ratio(
+    measurement: Measurement,
+    low: float | None = None,
+    high: float | None = None,
+    low2: float | None = None,
+    high2: float | None = None,
+) -> float:
+    """The integral from low to high over that from low2 to high2.
+
+    All four in the unit of the axis; there is none over an integral not positive.
+    """
+    axis, values = spectrum_of("band_ratio", measurement)
+    return float(band_ratio(axis, values, low, high, low2, high2))
 
 
 def _peak_position(
     measurement: Measurement, low: float | None = None, high: float | None = None
 ) -> float:
     """Where a spectrum is highest between low and high, in the unit of its axis."""
-    axis, values = _spectrum("peak_position", measurement)
+    axis, values = spectrum_of("peak_position", measurement)
     return float(peak_position(axis, values, low, high))
+
+
+def _peak_width(
+    measurement: Measurement,
+    low: float | None = None,
+    high: float | None = None,
+    baseline: float | None = None,
+) -> float:
+    """The full width at half maximum of the highest peak between low and high.
+
+    Half lies mid-way between the peak and the baseline, in the unit of the spectrum;
+    without one, that is the lowest value in the band.
+    """
+    axis, values = spectrum_of("peak_width", measurement)
+    return float(peak_width(axis, values, low, high, baseline))
 
 
 BUILT_IN: dict[str, tuple[Callable[..., float], str]] = {
     "loop_area": (_loop_area, AREA),
     "coercive_bias": (_coercive_bias, AXIS),
+    "imprint": (_imprint, AXIS),
+    "switching": (_switching, VALUES),
     "band_intensity": (_band_intensity, AREA),
+    "band_ratio": (_band_ratio, NONE),
     "peak_position": (_peak_position, AXIS),
+    "peak_width": (_peak_width, AXIS),
+    "pca": (PCA(), VALUES),
 }

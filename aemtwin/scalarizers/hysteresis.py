@@ -1,8 +1,9 @@
-"""What a hysteresis loop says in one number: the area it encloses, where it switches.
+"""What a hysteresis loop says in one number: its area, where and how far it switches.
 
 Loops are arrays swept in time; the curve is closed from the last sample back to the
-first, so the result does not depend on where in the cycle the sweep began. How a name
-in a campaign file becomes one of these functions is in `aemtwin.scalarizers.registry`.
+first, so the result does not depend on where in the cycle the sweep began. A loop with
+a sample that is not finite has no value. How a name in a campaign file becomes one of
+these functions is in `aemtwin.scalarizers.registry`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import ShapeMismatch, WrongType
+from aemtwin.errors import ShapeMismatch
+from aemtwin.scalarizers.arrays import finite, quiet, require_real
 
 PLATEAUS = (0.1, 0.9)  # quantiles of the response that stand for the two branches
 
 
+@quiet
 def loop_area(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
     """Return the area enclosed by hysteresis loops, the work of switching.
 
@@ -26,7 +29,8 @@ def loop_area(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
         response: Response at each bias, (..., v), in any unit u.
 
     Returns:
-        Enclosed area of each loop, (...,), u·V, never negative.
+        Enclosed area of each loop, (...,), u·V, never negative; NaN where the
+        response is not finite.
 
     Raises:
         ShapeMismatch: If `response` does not end in an axis as long as `bias`.
@@ -42,8 +46,7 @@ def loop_area(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
     v, r = _require_loop("loop_area", bias, response)
     v, r = v - v[0], r - r[..., :1]  # a far origin would cost digits
     next_v, next_r = np.roll(v, -1), np.roll(r, -1, axis=-1)
-    area = 0.5 * np.abs(np.sum(v * next_r - next_v * r, axis=-1))
-    return np.asarray(area, dtype=np.float64)
+    return finite(0.5 * np.abs(np.sum(v * next_r - next_v * r, axis=-1)))
 
 
 def coercive_bias(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
@@ -75,30 +78,117 @@ def coercive_bias(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
     >>> float(coercive_bias(np.array([-2.0, 2, 2, -2]), np.array([-1.0, -1, 1, 1])))
     2.0
     """
-    v, r = _require_loop("coercive_bias", bias, response)
+    rising, falling = _switching_biases("coercive_bias", bias, response)
+    return np.asarray(np.abs(rising - falling) / 2, dtype=np.float64)
+
+
+def imprint(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
+    """Return how far the middle of hysteresis loops lies from zero bias.
+
+    The two biases at which a loop switches are found as in `coercive_bias`; this is
+    their mean. A loop that a built-in field moved to positive bias has a positive one,
+    whatever the sign of the response.
+
+    Args:
+        bias: Tip bias in the order it was swept, (v,), volts.
+        response: Response at each bias, (..., v), in any unit.
+
+    Returns:
+        Imprint of each loop, (...,), volts, of either sign; NaN where the response does
+        not switch on both sweeps, or is not finite.
+
+    Raises:
+        ShapeMismatch: If `response` does not end in an axis as long as `bias`.
+        WrongType: If either is complex or not numeric.
+
+    Source:
+        Jesse, Baddorf and Kalinin (2006), Appl. Phys. Lett. 88, 062908:
+        (V+ + V-) / 2.
+
+    >>> float(imprint(np.array([-1.5, 2.5, 2.5, -1.5]), np.array([-1.0, -1, 1, 1])))
+    0.5
+    """
+    rising, falling = _switching_biases("imprint", bias, response)
+    return np.asarray((rising + falling) / 2, dtype=np.float64)
+
+
+@quiet
+def switching(bias: ArrayLike, response: ArrayLike) -> NDArray[np.float64]:
+    """Return the switchable response: how far loops are open at zero bias.
+
+    The remanent response R+rem is what is left at zero bias on the falling sweep, after
+    a positive bias; R-rem is that on the rising sweep. Both are interpolated linearly
+    between the samples before and after zero. Waveforms of several cycles give several
+    of each: their medians are used. A constant offset of the response drops out.
+
+    Args:
+        bias: Tip bias in the order it was swept, (v,), volts.
+        response: Response at each bias, (..., v), in any unit u.
+
+    Returns:
+        R+rem - R-rem of each loop, (...,), u; negative where the loop runs the other
+        way round, NaN where the bias does not pass zero in both directions, or where
+        the response is not finite.
+
+    Raises:
+        ShapeMismatch: If `response` does not end in an axis as long as `bias`.
+        WrongType: If either is complex or not numeric.
+
+    Source:
+        Jesse, Baddorf and Kalinin (2006), Appl. Phys. Lett. 88, 062908: the remanent
+        switchable response.
+
+    >>> float(switching(np.array([-2.0, 2, 2, -2]), np.array([-1.0, -1, 3, 3])))
+    4.0
+    """
+    v, r = _require_loop("switching", bias, response)
+    following, next_r = np.roll(v, -1), np.roll(r, -1, axis=-1)
+    rising = np.flatnonzero((v < 0) & (following >= 0))
+    falling = np.flatnonzero((v >= 0) & (following < 0))
+    if not (rising.size and v.max() > 0):  # a closed curve passes as often down as up
+        return np.full(r.shape[:-1], np.nan)
+
+    def remanent(at: NDArray[np.intp]) -> NDArray[np.float64]:
+        share = v[at] / (v[at] - following[at])  # of the way to the next sample
+        there = r[..., at] * (1 - share) + next_r[..., at] * share
+        return np.asarray(np.median(there, axis=-1))
+
+    opening = remanent(falling) - remanent(rising)
+    return finite(np.where(np.isnan(r).any(axis=-1), np.nan, opening))
+
+
+def _switching_biases(
+    call: str, bias: ArrayLike, response: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where loops switch on the rising and on the falling sweep, (...,) V."""
+    v, r = _require_loop(call, bias, response)
     direction = _sweep_direction(v)
-    found = [_half_width(v, direction, loop) for loop in r.reshape(-1, v.size)]
-    return np.array(found, dtype=np.float64).reshape(r.shape[:-1])
+    found = [_crossings(v, direction, loop) for loop in r.reshape(-1, v.size)]
+    pairs = np.array(found, dtype=np.float64).reshape(*r.shape[:-1], 2)
+    return pairs[..., 0], pairs[..., 1]
 
 
-def _half_width(
+@quiet
+def _crossings(
     bias: NDArray[np.float64],
     direction: NDArray[np.float64],
     response: NDArray[np.float64],
-) -> float:
-    """Coercive bias of one loop; arrays (v,)."""
-    if not np.all(np.isfinite(response)):
-        return float("nan")
-    centred = response - np.mean(np.quantile(response, PLATEAUS))
+) -> tuple[float, float]:
+    """Return where one loop switches on each sweep, V; arrays (v,)."""
+    none = float("nan"), float("nan")
+    middle = np.mean(np.quantile(response, PLATEAUS))
+    if not np.isfinite(middle):
+        return none
+    centred = response - middle
     following = np.roll(centred, -1)
     crosses = (centred < 0) != (following < 0)
     rising, falling = crosses & (direction > 0), crosses & (direction < 0)
     if not rising.any() or not falling.any():
-        return float("nan")
+        return none
     step = np.roll(bias, -1) - bias
     change = np.where(crosses, following - centred, 1.0)
     at = bias - centred / change * step  # (v,) V, read where `crosses`
-    return float(abs(np.median(at[rising]) - np.median(at[falling])) / 2)
+    return float(np.median(at[rising])), float(np.median(at[falling]))
 
 
 def _sweep_direction(bias: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -114,14 +204,10 @@ def _sweep_direction(bias: NDArray[np.float64]) -> NDArray[np.float64]:
 def _require_loop(
     call: str, bias: ArrayLike, response: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both as float64, of lengths that agree."""
-    v, r = np.asarray(bias), np.asarray(response)
-    for name, array in (("bias", v), ("response", r)):
-        if array.dtype.kind not in "iuf":
-            raise WrongType(
-                f"{call} got a {name} of type {array.dtype}; it takes real numbers. "
-                "Give the part that is meant, such as the real part of a response."
-            )
+    """Return both as float64, of lengths that agree; what is not finite is NaN."""
+    v, r = require_real(
+        call, "the real part of a response", bias=bias, response=response
+    )
     if v.ndim != 1 or v.size == 0:
         raise ShapeMismatch(
             f"{call} got a bias of shape {v.shape}; it takes (v,) with v > 0. "
@@ -132,4 +218,4 @@ def _require_loop(
             f"{call} got a response of shape {r.shape}; its last axis must be "
             f"as long as the bias, {v.size}. Move the bias axis to the end."
         )
-    return v.astype(np.float64), r.astype(np.float64)
+    return v.astype(np.float64), finite(r)

@@ -4,25 +4,58 @@ A scalarizer is the question that a campaign asks of every spot. The built-in on
 in `aemtwin.scalarizers.built_in`; any function from a `Measurement` to a real number
 serves as well, given as such, as `"module:function"` or through the entry point group
 `aemtwin.scalarizers`, which `aemtwin.plugins` reads.
+
+A scalarizer can also be learned from what was measured so far, as `pca` is: any
+callable object with a method `fit` that takes the measurements and returns a callable
+(`Learner`). The campaign fits it again after each measurement and computes the values
+of earlier ones again with the result.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import Any
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
 from aemtwin.errors import BadConfig, WrongType, unknown
 from aemtwin.measurement import Measurement
 from aemtwin.plugins import by_name, entry_points, listing, load, require_params
-from aemtwin.scalarizers.built_in import BUILT_IN, require_band
+from aemtwin.scalarizers.built_in import BUILT_IN, require_values
 
 GROUP = "aemtwin.scalarizers"
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A function of a measurement that is learned from measurements.
+
+    The object itself is what is asked before anything is learned; it gives NaN where
+    it has no number yet. It may have an attribute `units`, as any function.
+    """
+
+    def __call__(self, measurement: Measurement, **params: Any) -> float:
+        """Return the number sought before anything is learned, or NaN."""
+        ...
+
+    def fit(
+        self, measurements: Sequence[Measurement], **params: Any
+    ) -> Callable[[Measurement], float]:
+        """Return the function that these teach; the object itself stays as it was.
+
+        Args:
+            measurements: All so far, at least one, in the order they were made.
+            params: Those of `__call__`; what is returned takes a measurement alone.
+
+        Returns:
+            A function of one measurement, the same for the same measurements bit for
+            bit, which serves any measurement in that mode, a noise-free one too.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,13 +63,54 @@ class Scalarizer:
     """A function from one measurement to one real number, with its name and unit.
 
     `str(scalarizer)` is the text that `get` turns into the same scalarizer, where its
-    function can be found by name.
+    function can be found by name; what it has learned is not in the text.
     """
 
     name: str
     function: Callable[..., Any]  # (measurement, **params) -> a real number
     params: Mapping[str, Any] = field(default_factory=dict)
     result: str | Callable[[Measurement], str] = ""  # the unit, or what tells it
+    learned: Callable[[Measurement], Any] | None = None  # what `fit` made of `function`
+    final: bool = False  # learns no more
+
+    @property
+    def learns(self) -> bool:
+        """Whether `fit` changes it."""
+        return not self.final and _is_learner(self.function)
+
+    def fit(self, measurements: Sequence[Measurement]) -> Scalarizer:
+        """Return the scalarizer as learned from these measurements and no others.
+
+        It depends on them and their order alone, so that a resumed run has the same. A
+        scalarizer that does not learn returns itself; without measurements one that
+        learns is as it was before the first.
+
+        Args:
+            measurements: All so far, in the order they were made.
+
+        Raises:
+            WrongType: If the function's `fit` returns something that is not callable.
+
+        >>> get("loop_area").learns, get("pca").learns
+        (False, True)
+        """
+        function: object = self.function
+        if self.final or not _is_learner(function):
+            return self
+        if not measurements:
+            return replace(self, learned=None)
+        learned = function.fit(tuple(measurements), **self.params)
+        if not callable(learned):
+            raise WrongType(
+                f"The fit of the scalarizer {self.name} returned "
+                f"{type(learned).__name__} {learned!r:.60}; it must return a function "
+                "of a Measurement. Return a new one, or self."
+            )
+        return replace(self, learned=learned)
+
+    def settled(self) -> Scalarizer:
+        """Return it as learned so far, to learn no more: for scores and comparisons."""
+        return replace(self, final=True) if self.learns else self
 
     def __call__(self, measurement: Measurement) -> float:
         """Return the number sought; NaN (or an infinity) says that there is none.
@@ -46,7 +120,10 @@ class Scalarizer:
                 built-in one gets something other than a real spectrum.
             ShapeMismatch: If a built-in one gets more than one spectral axis.
         """
-        value = self.function(measurement, **self.params)
+        if self.learned is None:
+            value = self.function(measurement, **self.params)
+        else:
+            value = self.learned(measurement)
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
             shape = getattr(value, "shape", None)
             what = f"of shape {shape}" if shape is not None else repr(value)[:60]
@@ -79,8 +156,9 @@ def get(
     Args:
         name_or_callable: A built-in name, an entry point's, "module:function", either
             followed by parameters as in "band_intensity:low=1.5,high=1.9", or a
-            function (measurement, **params) -> real number. Its attribute `units`, a
-            text or a function of the measurement, tells the unit, if it has one.
+            function (measurement, **params) -> real number, which may be a `Learner`.
+            Its attribute `units`, a text or a function of the measurement, tells the
+            unit, if it has one.
         params: Parameters, each of which takes precedence over one in the text.
 
     Raises:
@@ -105,14 +183,14 @@ def get(
         if name in BUILT_IN:
             function, unit = BUILT_IN[name]
             require_params("scalarizer", name, function, params, given=1)
-            return Scalarizer(name, function, require_band(name, params), unit)
+            return Scalarizer(name, function, require_values(name, params), unit)
         function = _load(name)
         if isinstance(function, Scalarizer):
             return get(function, **params)
     elif callable(name_or_callable):
         function = name_or_callable
-        words = (getattr(function, key, "") for key in ("__module__", "__qualname__"))
-        name = ":".join(filter(None, words)) or type(function).__name__
+        words = [getattr(function, key, "") for key in ("__module__", "__qualname__")]
+        name = ":".join(filter(None, words)) if words[1] else type(function).__name__
     else:
         raise WrongType(
             f"A scalarizer was asked for as {type(name_or_callable).__name__} "
@@ -121,23 +199,48 @@ def get(
         )
     if not callable(function):
         raise BadConfig(f"The scalarizer {name} is not a function. Name one instead.")
-    require_params("scalarizer", name, function, params, given=1)
+    _require_takes(name, function, params)
     return Scalarizer(name, function, dict(params), getattr(function, "units", ""))
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """Return the function that a name stands for; it takes a measurement first.
+
+    Raises:
+        UnknownName: If no scalarizer has that name.
+        MissingExtra: If it is a plugin that cannot be imported.
+        BadConfig: If the name is that of something else.
+    """
+    found = BUILT_IN[name][0] if name in BUILT_IN else _load(name)
+    if isinstance(found, Scalarizer):
+        return found.function
+    if not callable(found):
+        raise BadConfig(f"The scalarizer {name} is not a function. Name one instead.")
+    function: Callable[..., Any] = found
+    return function
 
 
 def available() -> dict[str, str]:
     """Return every scalarizer that has a name, each with one line about it.
 
-    Plugins are listed without importing them.
+    The line of a built-in one ends with its parameters, where it has any. Plugins are
+    listed without importing them.
 
     >>> available()["loop_area"]
     'The area enclosed by a hysteresis loop, the work of switching.'
+    >>> available()["pca"].partition(" (")[2]
+    'component=1, low, high).'
     """
-    lines = {
-        name: (inspect.getdoc(function) or "").splitlines()[0]
-        for name, (function, _) in BUILT_IN.items()
-    }
+    lines = {name: _line(function) for name, (function, _) in BUILT_IN.items()}
     return listing(lines, entry_points(GROUP))
+
+
+def _line(function: Callable[..., Any]) -> str:
+    """Return the first line of a docstring, with the parameters and their defaults."""
+    first = (inspect.getdoc(function) or "").splitlines()[0]
+    takes = list(inspect.signature(function).parameters.values())[1:]
+    words = [p.name if p.default is None else f"{p.name}={p.default}" for p in takes]
+    return f"{first.removesuffix('.')} ({', '.join(words)})." if words else first
 
 
 def parse(text: str) -> tuple[str, dict[str, Any]]:
@@ -168,6 +271,25 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
             )
         params[key] = _read(value)
     return name, params
+
+
+def _is_learner(function: object) -> TypeGuard[Learner]:
+    return isinstance(function, Learner) and not inspect.isclass(function)
+
+
+def _require_takes(
+    name: str, function: Callable[..., Any], params: Mapping[str, Any]
+) -> None:
+    """Hold parameters against what will be called with them."""
+    if inspect.isclass(function) and callable(getattr(function, "fit", None)):
+        raise BadConfig(
+            f"The scalarizer {name} is a class that learns; it takes an object of it. "
+            f"Name one, such as learner = {function.__name__}()."
+        )
+    require_params("scalarizer", name, function, params, given=1)
+    learner: object = function
+    if _is_learner(learner):
+        require_params("scalarizer", name, learner.fit, params, given=1)
 
 
 def _read(value: str) -> Any:

@@ -1,8 +1,9 @@
-"""What a spectrum says in one number: the intensity in a band, where its peak is.
+"""What a spectrum says in one number: intensity of a band or two, a peak and its width.
 
-The axis may rise or fall and need not be uniform. How a name in a campaign file becomes
-one of these functions is in `aemtwin.scalarizers.registry`; loops have
-`aemtwin.scalarizers.hysteresis`.
+The axis may rise or fall and need not be uniform. A spectrum has no value where a
+sample that counts is not finite; samples outside the band may be. How a name in a
+campaign file becomes one of these functions is in `aemtwin.scalarizers.registry`; loops
+have `aemtwin.scalarizers.hysteresis`, what is learned `aemtwin.scalarizers.learned`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import OutOfRange, ShapeMismatch, WrongType
+from aemtwin.errors import OutOfRange, ShapeMismatch
+from aemtwin.scalarizers.arrays import finite, quiet, require_real
 
 SLACK = 0.5  # of a step: an edge that misses the end of the axis by less is the end
 
 
+@quiet
 def band_intensity(
     axis: ArrayLike,
     spectrum: ArrayLike,
@@ -33,7 +36,8 @@ def band_intensity(
         high: Upper edge of the band, in a; None is the end of the axis.
 
     Returns:
-        Integral of each spectrum, (...,), u·a; NaN where the band holds NaN.
+        Integral of each spectrum, (...,), u·a; NaN where a sample is not finite that
+        lies in the band, or beside an edge between two samples.
 
     Raises:
         OutOfRange: If the band is empty or not all on the axis, or if the axis turns.
@@ -52,9 +56,54 @@ def band_intensity(
     first, last = (_at(x, y, edge)[..., None] for edge in (low, high))
     y = np.concatenate((first, y[..., inside], last), axis=-1)
     x = np.concatenate(([low], x[inside], [high]))
-    return np.asarray(np.trapezoid(y, x, axis=-1), dtype=np.float64)
+    return finite(np.trapezoid(y, x, axis=-1))
 
 
+@quiet
+def band_ratio(
+    axis: ArrayLike,
+    spectrum: ArrayLike,
+    low: float | None = None,
+    high: float | None = None,
+    low2: float | None = None,
+    high2: float | None = None,
+) -> NDArray[np.float64]:
+    """Return the integral of spectra over one band as a multiple of that over another.
+
+    The ratio of two bands tells composition or order where thickness, dwell or focus
+    change the intensity of both alike. Edges are treated as in `band_intensity`.
+
+    Args:
+        axis: What the spectrum runs over, (e,), in any unit.
+        spectrum: Intensity at each, (..., e), in any unit.
+        low: Lower edge of the band above the line, unit of `axis`; None is its end.
+        high: Upper edge of that band, unit of `axis`; None is the axis' end.
+        low2: Lower edge of the band below the line, unit of `axis`; None is its end.
+        high2: Upper edge of that band, unit of `axis`; None is the axis' end.
+
+    Returns:
+        Ratio of each spectrum, (...,), without unit; NaN where the second band's
+        integral is not positive, or where either band holds a sample that is not
+        finite.
+
+    Raises:
+        OutOfRange: If a band is empty or not all on the axis, or if the axis turns.
+        ShapeMismatch: If `spectrum` does not end in an axis as long as `axis`.
+        WrongType: If either is complex or not numeric.
+
+    Source:
+        Tuinstra and Koenig (1970), J. Chem. Phys. 53, 1126: the ratio of two Raman
+        bands as a measure, there of crystal size.
+
+    >>> float(band_ratio([0.0, 1, 2], [2.0, 2, 6], 0, 1, 1, 2))
+    0.5
+    """
+    above = band_intensity(axis, spectrum, low, high)
+    below = band_intensity(axis, spectrum, low2, high2)
+    return finite(np.where(below > 0, above / below, np.nan))
+
+
+@quiet
 def peak_position(
     axis: ArrayLike,
     spectrum: ArrayLike,
@@ -74,7 +123,8 @@ def peak_position(
         high: Upper edge of the band searched, unit of `axis`; None is the axis' end.
 
     Returns:
-        Position of each peak, (...,), unit of `axis`; NaN where the band holds NaN.
+        Position of each peak, (...,), unit of `axis`; NaN where a sample in the band
+        is not finite.
 
     Raises:
         OutOfRange: If the band holds no sample or leaves the axis, or the axis turns.
@@ -88,15 +138,7 @@ def peak_position(
     >>> float(peak_position(x, 5 - (x - 1.25) ** 2))
     1.25
     """
-    x, y = _require_spectrum("peak_position", axis, spectrum)
-    low, high = _require_band("peak_position", x, low, high)
-    inside = (x >= low) & (x <= high)
-    if not inside.any():
-        raise OutOfRange(
-            f"peak_position got the band {low:g} to {high:g}, which holds no sample of "
-            "the axis. Widen the band."
-        )
-    x, y = x[inside], y[..., inside]
+    x, y = _samples_in_band("peak_position", axis, spectrum, low, high)
     top = np.argmax(y, axis=-1)[..., None]  # (..., 1)
     position = x[top]
     if x.size >= 3:
@@ -109,16 +151,82 @@ def peak_position(
     return np.asarray(position[..., 0], dtype=np.float64)
 
 
+@quiet
+def peak_width(
+    axis: ArrayLike,
+    spectrum: ArrayLike,
+    low: float | None = None,
+    high: float | None = None,
+    baseline: float | None = None,
+) -> NDArray[np.float64]:
+    """Return the full width at half maximum of the highest peak of spectra.
+
+    Half maximum lies mid-way between the baseline and the highest sample in the band;
+    of several equally high samples the lowest on the axis counts. From there the first
+    crossing on either side is taken, interpolated linearly between its two samples, so
+    that other peaks and the noise beyond change nothing. Without a baseline the lowest
+    sample in the band is that: give one where noise makes this too low.
+
+    Args:
+        axis: What the spectrum runs over, (e,), in a unit a.
+        spectrum: Intensity at each, (..., e), in any unit u.
+        low: Lower edge of the band searched, in a; None is the axis' end.
+        high: Upper edge of the band searched, in a; None is the axis' end.
+        baseline: Intensity under the peak, in u; None is the lowest in the band.
+
+    Returns:
+        Width of each peak, (...,), a; NaN where the peak does not fall to half its
+        maximum on both sides within the band, where nothing rises above the baseline
+        (a constant spectrum), and where a sample in the band is not finite.
+
+    Raises:
+        OutOfRange: If the band holds no sample or leaves the axis, or the axis turns.
+        ShapeMismatch: If `spectrum` does not end in an axis as long as `axis`.
+        WrongType: If either is complex or not numeric.
+
+    Source:
+        The full width at half maximum; linear interpolation between samples.
+
+    >>> float(peak_width([0.0, 1, 2, 3, 4], [1.0, 1, 3, 1, 1]))
+    1.0
+    """
+    x, y = _samples_in_band("peak_width", axis, spectrum, low, high)
+    top = np.argmax(y, axis=-1)[..., None]  # (..., 1); NaN, if there is one
+    peak = _take(y, top)
+    base = y.min(axis=-1, keepdims=True) if baseline is None else np.float64(baseline)
+    half = 0.5 * peak + 0.5 * base  # halves first, for their sum may overflow
+    index, below = np.arange(x.size), y <= half
+    left = np.where(below & (index < top), index, -1).max(axis=-1, keepdims=True)
+    right = np.where(below & (index > top), index, x.size).min(axis=-1, keepdims=True)
+    found = (left >= 0) & (right < x.size) & (half < peak)
+    begin = _crossing(x, y, np.where(found, left, 0), 1, half)
+    end = _crossing(x, y, np.where(found, right, x.size - 1), -1, half)
+    return finite(np.where(found, end - begin, np.nan)[..., 0])
+
+
+def _crossing(
+    axis: NDArray[np.float64],
+    spectrum: NDArray[np.float64],
+    outer: NDArray[np.intp],
+    inward: int,
+    level: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Where the line from a sample to its neighbour has a level, (..., 1)."""
+    inner = np.clip(outer + inward, 0, axis.size - 1)
+    y0, y1 = _take(spectrum, outer), _take(spectrum, inner)
+    share = (level - y0) / (y1 - y0)
+    return np.asarray(axis[outer] + share * (axis[inner] - axis[outer]))
+
+
 Sample = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _vertex(left: Sample, top: Sample, right: Sample) -> NDArray[np.float64]:
     """Where the parabola through three samples is highest; the middle if flat."""
     (x0, y0), (x1, y1), (x2, y2) = left, top, right
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        rise, fall = (y1 - y0) / (x1 - x0), (y1 - y2) / (x2 - x1)  # both >= 0 at a top
-        # the slope runs from `rise` mid-way on the left to `-fall` mid-way on the right
-        share = rise / (rise + fall)
+    rise, fall = (y1 - y0) / (x1 - x0), (y1 - y2) / (x2 - x1)  # both >= 0 at a top
+    # the slope runs from `rise` mid-way on the left to `-fall` mid-way on the right
+    share = rise / (rise + fall)
     share = np.where(np.isfinite(share), share, (x1 - x0) / (x2 - x0))
     return 0.5 * (x0 + x1) + share * 0.5 * (x2 - x0)
 
@@ -126,6 +234,25 @@ def _vertex(left: Sample, top: Sample, right: Sample) -> NDArray[np.float64]:
 def _take(values: NDArray[np.float64], index: NDArray[np.intp]) -> NDArray[np.float64]:
     taken: NDArray[np.float64] = np.take_along_axis(values, index, axis=-1)
     return taken
+
+
+def _samples_in_band(
+    call: str,
+    axis: ArrayLike,
+    spectrum: ArrayLike,
+    low: float | None,
+    high: float | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what lies in the band, along a rising axis, at least one sample."""
+    x, y = _require_spectrum(call, axis, spectrum)
+    low, high = _require_band(call, x, low, high)
+    inside = (x >= low) & (x <= high)
+    if not inside.any():
+        raise OutOfRange(
+            f"{call} got the band {low:g} to {high:g}, which holds no sample of "
+            "the axis. Widen the band."
+        )
+    return x[inside], y[..., inside]
 
 
 def _at(
@@ -143,14 +270,8 @@ def _at(
 def _require_spectrum(
     call: str, axis: ArrayLike, spectrum: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return both as float64 along a rising axis."""
-    x, y = np.asarray(axis), np.asarray(spectrum)
-    for name, array in (("axis", x), ("spectrum", y)):
-        if array.dtype.kind not in "iuf":
-            raise WrongType(
-                f"{call} got a {name} of type {array.dtype}; it takes real numbers. "
-                "Give the part that is meant, such as the modulus."
-            )
+    """Return both as float64 along a rising axis; what is not finite is NaN."""
+    x, y = require_real(call, "the modulus", axis=axis, spectrum=spectrum)
     if x.ndim != 1 or x.size < 2:
         raise ShapeMismatch(
             f"{call} got an axis of shape {x.shape}; it takes (e,) with e > 1."
@@ -160,14 +281,14 @@ def _require_spectrum(
             f"{call} got a spectrum of shape {y.shape}; its last axis must be as "
             f"long as the spectral axis, {x.size}. Move that axis to the end."
         )
-    x, y = x.astype(np.float64), y.astype(np.float64)
+    x, y = x.astype(np.float64), finite(y)
     if x[0] > x[-1]:
         x, y = x[::-1], y[..., ::-1]
     if not np.all(np.diff(x) > 0):
         raise OutOfRange(
             f"{call} got an axis that turns, repeats a value or holds NaN; it takes "
-            "one that only rises or only falls. For loops there are loop_area and "
-            "coercive_bias."
+            "one that only rises or only falls. For loops there are loop_area, "
+            "coercive_bias, imprint and switching."
         )
     return x, y
 

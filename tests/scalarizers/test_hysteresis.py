@@ -1,4 +1,4 @@
-"""Loops whose area and switching bias are known in closed form."""
+"""Loops whose area, switching biases and opening are known in closed form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from aemtwin.errors import ShapeMismatch, WrongType
-from aemtwin.scalarizers import coercive_bias, loop_area
+from aemtwin.scalarizers import coercive_bias, imprint, loop_area, switching
+
+FUNCTIONS = loop_area, coercive_bias, imprint, switching
 
 
 def triangle(amplitude: float, steps: int, cycles: int = 1) -> np.ndarray:
@@ -48,7 +50,7 @@ def test_equal_cycles_add_their_areas():
 def test_many_loops_are_taken_at_once_as_one_by_one():
     bias = triangle(5, 16)
     loops = np.stack([switching_loop(bias, c) for c in (1.0, 2.0, 3.0)])[:, None]
-    for function in (loop_area, coercive_bias):
+    for function in FUNCTIONS:
         together = function(bias, loops)
         assert together.shape == (3, 1)
         assert together.ravel().tolist() == [
@@ -71,6 +73,79 @@ def test_imprint_moves_both_crossings_and_leaves_their_distance():
     assert coercive_bias(bias + 1, switching_loop(bias, 2)) == pytest.approx(
         2, abs=0.02
     )
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_imprint_is_found_whatever_offset_sign_and_number_of_cycles(cycles, sign):
+    bias = triangle(5, 64, cycles)
+    loop = 40 + sign * switching_loop(bias - 0.7, 1.7)
+    assert imprint(bias, loop) == pytest.approx(0.7, abs=0.02)
+    assert imprint(bias, switching_loop(bias, 1.7)) == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_the_opening_of_a_loop_at_zero_bias_is_that_of_its_branches(cycles):
+    bias = triangle(5, 64, cycles) + 0.013  # zero lies between two samples
+    loop = 40 + 3 * switching_loop(bias, 1.7) + 0.2 * bias
+    assert switching(bias, loop) == pytest.approx(6 * np.tanh(1.7 / 0.3), rel=1e-4)
+    assert switching(bias, -loop) == pytest.approx(-switching(bias, loop))
+
+
+def test_zero_bias_is_interpolated_between_the_samples_around_it():
+    bias, response = [-2.0, 1, 2, -1], [0.0, 3, 7, 4]
+    # rising: 2/3 of the way from 0 to 3; falling: 2/3 of the way from 7 to 4
+    assert switching(bias, response) == pytest.approx(5 - 2)
+    assert switching([-1.0, 0, 1, 0], [0.0, 2, 9, 5]) == 5 - 2  # zero is a sample
+
+
+def test_of_several_cycles_the_median_opening_counts():
+    bias, one = np.array([-1.0, 1, 1, -1]), np.array([0.0, 0, 1, 1])
+    loops = np.concatenate([2 * one, 3 * one, 50 * one])
+    assert switching(np.tile(bias, 3), loops) == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    "bias", [[0.0, 1, 2, 1], [0.0, -1, -2, -1], [1.0] * 4, [0.0] * 4, [1.0, 2, 3, 2]]
+)
+def test_a_bias_that_does_not_pass_zero_both_ways_opens_no_loop(bias):
+    assert np.isnan(switching(bias, [0.0, 1, 2, 3]))
+
+
+def test_a_constant_response_is_a_loop_that_is_closed_and_never_switches():
+    bias = triangle(5, 16)
+    assert loop_area(bias, np.full(64, 7.0)) == switching(bias, np.full(64, 7.0)) == 0
+    for function in (coercive_bias, imprint):
+        assert np.isnan(function(bias, np.full(64, 7.0)))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("spike", [np.nan, np.inf, -np.inf])
+def test_one_sample_that_is_not_finite_costs_one_loop_and_no_warning(function, spike):
+    bias = triangle(5, 16)
+    loops = np.stack([switching_loop(bias, 2)] * 2)
+    loops[0, 5] = spike
+    assert np.isnan(function(bias, loops)).tolist() == [True, False]
+    assert np.isnan(function(bias, np.full(64, spike)))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("size", [1.7e308, -1.7e308, 5e-324])
+def test_the_largest_and_the_smallest_numbers_give_no_warning(function, size):
+    bias = triangle(5, 16)
+    loop = switching_loop(bias, 2)
+    for outliers in (1, 20):
+        loop[:outliers] = size
+        assert not np.isinf(function(bias, loop))
+        assert not np.isinf(function(bias, size * np.sign(loop)))
+
+
+def test_noise_moves_imprint_and_opening_little():
+    bias = triangle(5, 64, cycles=2)
+    noise = 0.15 * np.random.default_rng(4).normal(size=bias.size)
+    loop = switching_loop(bias - 0.5, 2, width=0.5) + noise
+    assert imprint(bias, loop) == pytest.approx(0.5, abs=0.15)
+    assert switching(bias, loop) == pytest.approx(2, abs=0.4)
 
 
 def test_noise_that_crosses_zero_again_moves_the_coercive_bias_little():
@@ -97,7 +172,7 @@ def test_a_bias_that_stands_still_gives_no_coercive_bias():
     assert np.isnan(coercive_bias(np.ones(4), [0.0, 1, 0, 1]))
 
 
-@pytest.mark.parametrize("function", [loop_area, coercive_bias])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_wrong_loops_are_refused_in_a_sentence(function):
     bias = triangle(1, 2)
     with pytest.raises(WrongType, match="real part"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from importlib.metadata import EntryPoint
 
@@ -12,6 +13,7 @@ from aemtwin import scalarizers
 from aemtwin.errors import BadConfig, ShapeMismatch, UnknownName, WrongType
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import registry
+from aemtwin.scalarizers.built_in import require_turning
 from aemtwin.specs import Axis
 
 
@@ -50,13 +52,17 @@ brightest.units = "counts"
 
 
 def test_every_built_in_one_has_a_name_a_line_and_a_number_with_a_unit():
-    loops = ("loop_area", "pm·V"), ("coercive_bias", "V")
-    spectra = ("band_intensity", "counts·eV"), ("peak_position", "eV")
+    loops = {"loop_area": "pm·V", "coercive_bias": "V", "imprint": "V"}
+    loops |= {"switching": "pm", "pca": "pm"}
+    spectra = {"band_intensity": "counts·eV", "band_ratio": "", "pca": "counts"}
+    spectra |= {"peak_position": "eV", "peak_width": "eV"}
+    assert {*loops, *spectra} == set(registry.BUILT_IN)
     for (name, unit), measurement in [
-        *((pair, LOOP) for pair in loops),
-        *((pair, SPECTRUM) for pair in spectra),
+        *((pair, LOOP) for pair in loops.items()),
+        *((pair, SPECTRUM) for pair in spectra.items()),
     ]:
-        scalarizer = scalarizers.get(name)
+        params = {"low": 1.5} if name == "band_ratio" else {}
+        scalarizer = scalarizers.get(name, **params)
         assert scalarizers.available()[name].endswith(".")
         assert scalarizer.name == name
         assert type(scalarizer(measurement)) is float
@@ -66,6 +72,12 @@ def test_every_built_in_one_has_a_name_a_line_and_a_number_with_a_unit():
 def test_the_values_are_those_of_the_plain_functions():
     assert scalarizers.get("loop_area")(LOOP) == 8.0
     assert scalarizers.get("coercive_bias")(LOOP) == 2.0
+    assert scalarizers.get("imprint")(LOOP) == 0.0
+    assert scalarizers.get("switching")(LOOP) == 2.0
+    assert scalarizers.get("band_ratio", high=2, low2=2)(SPECTRUM) < 1.0
+    peak = measured(np.maximum(0, 1 - np.abs(ENERGY.values - 2)), ENERGY)
+    assert scalarizers.get("peak_width")(peak) == pytest.approx(1)
+    assert scalarizers.get("peak_width", baseline=0.5)(peak) == pytest.approx(0.5)
     assert scalarizers.get("peak_position")(SPECTRUM) == pytest.approx(2.03)
     whole, band = (
         scalarizers.get("band_intensity", **edges)(SPECTRUM)
@@ -88,6 +100,34 @@ def test_text_function_and_keyword_give_the_same_scalarizer():
 def test_a_scalarizer_travels_to_another_process():
     scalarizer = scalarizers.get("band_intensity", low=1.5)
     assert pickle.loads(pickle.dumps(scalarizer)) == scalarizer
+
+
+def test_the_line_of_a_built_in_one_ends_with_its_parameters():
+    lines = scalarizers.available()
+    assert lines["pca"].endswith(" (component=1, low, high).")
+    assert lines["band_ratio"].endswith(" (low, high, low2, high2).")
+    assert lines["peak_width"].endswith(" (low, high, baseline).")
+    assert lines["loop_area"].endswith(", the work of switching.")
+
+
+def test_the_factory_is_the_function_a_measurement_goes_in_first():
+    for name in registry.BUILT_IN:
+        takes = list(inspect.signature(registry.factory(name)).parameters)
+        assert takes[0] == "measurement"
+        assert inspect.getdoc(registry.factory(name))
+    assert registry.factory("builtins:id") is id
+    with pytest.raises(UnknownName, match="Did you mean 'loop_area'"):
+        registry.factory("lop_area")
+    with pytest.raises(BadConfig, match="not a function"):
+        registry.factory("math:pi")
+
+
+@pytest.mark.parametrize("name", ["loop_area", "coercive_bias", "imprint", "switching"])
+def test_a_loop_is_not_sought_where_the_sweep_does_not_turn(name):
+    require_turning(name, BIAS)
+    with pytest.raises(BadConfig, match=f"{name} takes a loop, and 'energy' only goes"):
+        require_turning(name, ENERGY)
+    require_turning("pca", ENERGY)
 
 
 def test_any_function_of_a_measurement_serves():
@@ -148,6 +188,16 @@ def test_an_unknown_name_is_told_what_there_is(name, message):
         ("band_intensity:low=2,high", "key=value"),
         ("band_intensity:low=2,low=3", "no key twice"),
         ("math:pi", "not a function"),
+        ("band_ratio", "twice the same band"),
+        ("band_ratio:low=1,high=2,low2=1,high2=2", "twice the same band"),
+        ("band_ratio:low=1,low2=3,high2=2", "low2 must be below high2"),
+        ("peak_width:baseline=x", "baseline = 'x'; it takes .* unit of the spectrum"),
+        ("pca:component=0", "component = 0; it takes .* from 1 up, whole"),
+        ("pca:component=1.5", "component = 1.5"),
+        ("pca:component=none", "component = None"),
+        ("pca:component=true", "component = True"),
+        ("pca:component=inf", "component = inf"),
+        ("pca:low=2,high=1", "low must be below high"),
     ],
 )
 def test_wrong_parameters_are_refused_in_a_sentence(text, message):
@@ -200,3 +250,88 @@ def test_a_frame_is_not_a_spectrum():
 def test_something_that_is_neither_name_nor_function_is_refused():
     with pytest.raises(WrongType, match="takes a name"):
         scalarizers.get(3)
+
+
+class Excess:
+    """How far the highest sample lies above the mean of all those measured so far."""
+
+    units = "counts"
+
+    def __init__(self, mean=float("nan")):
+        self.mean = mean
+
+    def __call__(self, measurement, factor=1.0):
+        return factor * float(measurement.values.max() - self.mean)
+
+    def fit(self, measurements, factor=1.0):
+        tops = [float(m.values.max()) for m in measurements]
+        made = Excess(float(np.mean(tops)))
+        return lambda measurement: made(measurement, factor)
+
+
+excess = Excess()
+
+
+def test_only_what_has_a_fit_learns():
+    for name in registry.BUILT_IN:
+        params = {"low": 1} if name == "band_ratio" else {}
+        scalarizer = scalarizers.get(name, **params)
+        assert scalarizer.learns == (name == "pca")
+        if not scalarizer.learns:
+            assert scalarizer.fit([SPECTRUM]) is scalarizer
+            assert scalarizer.settled() is scalarizer
+    assert not scalarizers.get(brightest).learns
+    assert isinstance(excess, scalarizers.Learner)
+    assert not isinstance(brightest, scalarizers.Learner)
+
+
+def test_an_own_object_is_learned_from_what_was_measured():
+    scalarizer = scalarizers.get(excess, factor=2)
+    assert scalarizer.learns
+    assert scalarizer.name == "Excess"
+    assert scalarizer.units(SPECTRUM) == "counts"
+    assert np.isnan(scalarizer(SPECTRUM))
+    brighter = measured(SPECTRUM.values + 2, ENERGY)
+    learned = scalarizer.fit([SPECTRUM, brighter])
+    assert [learned(SPECTRUM), learned(brighter)] == pytest.approx([-2, 2])
+    assert learned.learns
+    assert learned.units(SPECTRUM) == "counts"
+    assert np.isnan(scalarizer(SPECTRUM))  # as it was
+    assert learned.fit([brighter])(brighter) == 0.0
+    assert np.isnan(learned.fit([])(brighter))
+
+
+def test_what_is_settled_learns_no_more():
+    final = scalarizers.get("pca").fit(three_spectra()).settled()
+    assert not final.learns
+    assert final.fit(three_spectra()[:2]) is final
+    assert np.isfinite(final(SPECTRUM))
+    assert final.settled() is final
+    assert str(final) == "pca"
+
+
+def three_spectra():
+    return [measured(factor * SPECTRUM.values, ENERGY) for factor in (1.0, 2, 4)]
+
+
+def test_a_fit_must_return_a_function_and_take_the_parameters():
+    class Wrong:
+        def __call__(self, measurement, floor=0.0):
+            return floor
+
+        def fit(self, measurements):
+            return 3.0
+
+    with pytest.raises(WrongType, match=r"fit of the scalarizer Wrong .* float 3\.0"):
+        scalarizers.get(Wrong()).fit([SPECTRUM])
+    with pytest.raises(BadConfig, match="got the parameter 'floor'; it takes none"):
+        scalarizers.get(Wrong(), floor=1.0)
+    with pytest.raises(BadConfig, match="a class that learns; it takes an object"):
+        scalarizers.get(Excess)
+
+
+def test_a_learner_is_found_by_module_and_name():
+    found = scalarizers.get(f"{__name__}:excess:factor=3")
+    assert found.function is excess
+    assert found.learns
+    assert scalarizers.get(str(found)) == found
