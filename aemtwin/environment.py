@@ -49,8 +49,13 @@ def prepare_jax() -> None:
     as fast on two idle cores, and 5 times beside two busy processes
     (benchmarks/README.md). So it gets one, unless `OPENBLAS_NUM_THREADS` says
     otherwise or SciPy was loaded before.
+
+    JAX itself gets one thread too (`NPROC`, unless it is set or JAX has begun): with
+    two, jaxlib 0.10.2 waits for ever on some programs that factorise many matrices at
+    once, with all its threads idle, as ensembles do (benchmarks/README.md).
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("NPROC", "1")
     import jax
 
     if getattr(jax.config, "jax_compilation_cache_dir", None):

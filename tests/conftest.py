@@ -18,6 +18,7 @@ from aemtwin.specs import Axis
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AEMTWIN_CACHE", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as a run has it
+os.environ.setdefault("NPROC", "1")  # as a run has it, see aemtwin.environment
 
 settings.register_profile(
     "ci",

@@ -31,6 +31,7 @@ class Context(NamedTuple):
 
     best: float | Floats  # (), highest value measured so far, unit of y
     measured: NDArray[np.bool_] | Array  # (m,), True where a candidate was measured
+    draw: NDArray[np.float64] | None = None  # (m,), of f, where an acquisition reads it
 
 
 def log_h(z: Array) -> Array:

@@ -8,12 +8,13 @@ entry point group `aemtwin.acquisitions`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aemtwin.plugins import build, entry_points, listing
+from aemtwin.plugins import build, entry_points, find, listing
 
 if TYPE_CHECKING:
     from aemtwin.acquisition.analytic import Context
@@ -33,6 +34,10 @@ BUILT_IN = {  # name -> where it is, and one line for people
     "variance": (
         "aemtwin.acquisition.analytic:Variance",
         "posterior variance: learn the map, seek no maximum",
+    ),
+    "thompson": (
+        "aemtwin.acquisition.thompson:Thompson",
+        "one draw of the posterior, jointly over all candidates",
     ),
     "random": (
         "aemtwin.acquisition.policies:Random",
@@ -81,10 +86,15 @@ def available() -> dict[str, str]:
     """Return what each acquisition or policy is, in one line, by name; imports none.
 
     >>> sorted(available())[:5]
-    ['grid', 'log_ei', 'random', 'ucb', 'variance']
+    ['grid', 'log_ei', 'random', 'thompson', 'ucb']
     """
     lines = {name: line for name, (_, line) in BUILT_IN.items()}
     return listing(lines, entry_points(GROUP))
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """Return what makes the acquisition of that name; errors as `get`."""
+    return find("acquisition", name, BUILT_IN, GROUP)
 
 
 def get(name: str, **params: Any) -> Acquisition | Policy:

@@ -25,7 +25,7 @@ from typing import (
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import OutOfRange, ShapeMismatch
+from aemtwin.errors import BadConfig, OutOfRange, ShapeMismatch
 
 if TYPE_CHECKING:
     import jax
@@ -112,6 +112,26 @@ class Surrogate(Protocol):
         ...
 
 
+@runtime_checkable
+class Draws(Protocol):
+    """A surrogate that can also draw its latent f, for acquisitions that read draws."""
+
+    def draw(
+        self, key: jax.Array, state: State, candidates: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Draw the latent f once, jointly over all candidates.
+
+        Args:
+            key: A JAX key, used here and nowhere else.
+            state: What `fit` returned.
+            candidates: Where to draw, (m, d).
+
+        Returns:
+            The draw, (m,), unit of y, without measurement noise.
+        """
+        ...
+
+
 def bucket(n: int) -> int:
     """Return the capacity for n points: 16 · 2^(k/2), rounded up to a multiple of 8.
 
@@ -174,6 +194,14 @@ def pad(X: ArrayLike, y: ArrayLike) -> Data:
     return data
 
 
+def without_data(call: str) -> BadConfig:
+    """Build the error for a `predict` or `draw` of a state that was never fitted."""
+    return BadConfig(
+        f"{call} got a state without data; it reads what fit returned. "
+        "Fit it first, or after a restore fit it again."
+    )
+
+
 def float64() -> AbstractContextManager[None]:
     """Let JAX compute in float64 inside the `with`, in this thread alone.
 
@@ -193,13 +221,17 @@ def float64() -> AbstractContextManager[None]:
     return context
 
 
-def step_keys(seed: int, seq_num: int) -> tuple[Any, Any]:
-    """Return the two keys of a step; addressed, so that a resumed run has the same."""
+def step_keys(seed: int, seq_num: int) -> tuple[Any, Any, Any]:
+    """Return the keys of a step, to fit, to read and to draw.
+
+    They are addressed, so that a resumed run has the same.
+    """
     import jax
 
     with float64():  # a seed may need more than 32 bits
         key = jax.random.fold_in(jax.random.key(seed), seq_num)
-        return tuple(jax.random.split(key))  # type: ignore[return-value]
+        fit, read = jax.random.split(key)
+        return fit, read, jax.random.fold_in(read, 1)
 
 
 class count_compilations:  # read as a verb in a `with`

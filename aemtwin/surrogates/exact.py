@@ -3,12 +3,13 @@
 Pure functions over padded data, plain JAX, nothing remembered: `condition` factorises
 K, `read` solves against that factor in chunks of candidates, so that memory grows with
 n · 4096 at most and never with m², and `objective` says how probable hyperparameters
-are. `kernels` has the covariances, `search` looks for the best hyperparameters, `gp`
-makes a surrogate of it all.
+are. `kernels` has the covariances, `search` looks for the best hyperparameters and
+`nuts` samples them; `gp` and `bayes_gp` make surrogates of it all.
 """
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
@@ -181,6 +182,42 @@ def natural(theta: Array) -> Hyper:
     """Return the hyperparameters of which theta (d + 2,) is the logarithm."""
     e = jnp.exp(theta)
     return Hyper(scale=e[0], length=e[1:-1], noise=e[-1])
+
+
+def straight(phi: Array) -> Array:
+    """Return theta for the coordinates phi in which it is sampled, (d + 2,) each.
+
+    Where the data are explained by signal, the noise is open towards 0, and where they
+    are explained by noise, the signal is: in theta the posterior bends around a corner.
+    In phi = (log √(scale² + noise²), log lengths, log(scale/noise)) it lies along a
+    line. The map keeps volume, so that densities need no correction.
+    """
+    total, ratio = phi[0], phi[-1]
+    scale = total + 0.5 * jax.nn.log_sigmoid(2.0 * ratio)
+    noise = total + 0.5 * jax.nn.log_sigmoid(-2.0 * ratio)
+    return jnp.concatenate([scale[None], phi[1:-1], noise[None]])
+
+
+def prior_draws(chains: int, samples: int, d: int) -> NDArray[np.float64]:
+    """Return draws of phi from its prior, (chains, samples, d + 2), without chance.
+
+    They are the points of a lattice that fills the unit cube evenly, sent through the
+    quantiles of theta's prior.
+
+    Source: Martin Roberts (2018), "The unreasonable effectiveness of quasirandom
+    sequences", for the lattice, whose generator solves g^(p+1) = g + 1.
+    """
+    p, g = d + 2, 2.0
+    for _ in range(64):  # a contraction towards the root
+        g = (1.0 + g) ** (1.0 / (p + 1))
+    count = np.arange(1, chains * samples + 1)[:, None]
+    cube = (0.5 + count * g ** -np.arange(1.0, p + 1)) % 1.0
+    normal = np.vectorize(NormalDist().inv_cdf)(np.clip(cube, 1e-6, 1.0 - 1e-6))
+    middle, sd = prior(d)
+    theta = (middle + sd * normal).reshape(samples, chains, p).swapaxes(0, 1)
+    scale, noise = theta[..., :1], theta[..., -1:]
+    total = 0.5 * np.logaddexp(2.0 * scale, 2.0 * noise)
+    return np.concatenate([total, theta[..., 1:-1], scale - noise], axis=-1)
 
 
 def _cholesky(K: Array) -> Array:

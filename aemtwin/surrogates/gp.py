@@ -20,7 +20,8 @@ from jax import Array, lax
 from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.errors import BadConfig, ShapeMismatch, unknown
-from aemtwin.surrogates.base import Data, Info, Posterior, float64
+from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
+from aemtwin.surrogates.draws import path
 from aemtwin.surrogates.exact import (
     Hyper,
     condition,
@@ -109,6 +110,21 @@ def _predict(
     return read(hyper, X, mask, L, alpha, candidates, kernel=kernel)
 
 
+@partial(jax.jit, static_argnames="kernel")
+def _draw(
+    key: Array,
+    hyper: Hyper,
+    X: Array,
+    mask: Array,
+    L: Array,
+    alpha: Array,
+    candidates: Array,
+    *,
+    kernel: str,
+) -> Array:
+    return path(key, hyper, X, mask, L, alpha, candidates, kernel=kernel)
+
+
 @dataclass(frozen=True)
 class GP:
     """An exact Gaussian process with a constant mean and one noise level.
@@ -188,14 +204,20 @@ class GP:
     def predict(self, key: Array, state: GPState, candidates: ArrayLike) -> Posterior:
         del key  # nothing is drawn
         if state.hyper is None:
-            raise BadConfig(
-                "gp.predict got a state without data; it reads what fit returned. "
-                "Fit it first, or after a restore fit it again."
-            )
+            raise without_data("gp.predict")
         at = np.asarray(candidates, np.float64)
         with float64():
             found = _predict(*state[2:], at, kernel=self.kernel)
         return Posterior(np.asarray(found.mean), np.asarray(found.variance))
+
+    def draw(
+        self, key: Array, state: GPState, candidates: ArrayLike
+    ) -> NDArray[np.float64]:
+        if state.hyper is None:
+            raise without_data("gp.draw")
+        at = np.asarray(candidates, np.float64)
+        with float64():
+            return np.asarray(_draw(key, *state[2:], at, kernel=self.kernel))
 
     def carry(self, state: GPState) -> dict[str, NDArray[Any]]:
         return {

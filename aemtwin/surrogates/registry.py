@@ -8,9 +8,10 @@ names a class under the entry point group `aemtwin.surrogates`; its instances sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from aemtwin.plugins import build, entry_points, listing
+from aemtwin.plugins import build, entry_points, find, listing
 
 if TYPE_CHECKING:
     from aemtwin.surrogates.base import Surrogate
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
 GROUP = "aemtwin.surrogates"
 
 BUILT_IN = {  # name -> where it is, and one line for people
+    "dkl": (
+        "aemtwin.surrogates.dkl:DKL",
+        "deep kernels over image patches and position, an ensemble (Flax)",
+    ),
     "gp": (
         "aemtwin.surrogates.gp:GP",
         "exact Gaussian process, Matérn-5/2 or RBF, multi-start MAP",
+    ),
+    "bayes_gp": (
+        "aemtwin.surrogates.bayes_gp:BayesGP",
+        "gp, averaged over its hyperparameters (NumPyro NUTS)",
     ),
 }
 
@@ -33,6 +42,11 @@ def available() -> dict[str, str]:
     """
     lines = {name: line for name, (_, line) in BUILT_IN.items()}
     return listing(lines, entry_points(GROUP))
+
+
+def factory(name: str) -> Callable[..., Any]:
+    """Return what makes the surrogate of that name; errors as `get`."""
+    return find("surrogate", name, BUILT_IN, GROUP)
 
 
 def get(name: str, **params: Any) -> Surrogate:

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from aemtwin.acquisition.analytic import log_h
 from aemtwin.surrogates.base import float64
+from aemtwin.surrogates.draws import path
 from aemtwin.surrogates.gp import Hyper, condition, posterior, read
 
 N, CAPACITY = 6, 16
@@ -35,6 +36,13 @@ def conditioned(h, X, y, X_new):
 def masked(h, X, y, mask, X_new):
     L, alpha, _ = condition(h, X, y, mask)
     return read(h, X, mask, L, alpha, X_new)
+
+
+@jax.jit
+def drawn(key, h, X, y, X_new):
+    mask = jnp.ones(N, bool)
+    L, alpha, _ = condition(h, X, y, mask)
+    return path(key, h, X, mask, L, alpha, X_new, waves=64)
 
 
 def at(X, y, X_new=GRID, **changes):
@@ -67,6 +75,18 @@ def test_without_noise_the_posterior_passes_through_every_measurement(cells, y):
     mean, variance = at(GRID[cells], y, noise=0.0)
     np.testing.assert_allclose(mean[cells], y, rtol=0, atol=1e-8)
     np.testing.assert_allclose(variance[cells], 0.0, rtol=0, atol=1e-8)
+
+
+@few
+@given(
+    cells=st.lists(st.integers(0, len(GRID) - 1), min_size=N, max_size=N, unique=True),
+    y=values,
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_without_noise_every_draw_passes_through_every_measurement(cells, y, seed):
+    with float64():
+        f = drawn(jax.random.key(seed), hyper(noise=0.0), GRID[cells], y, GRID)
+    np.testing.assert_allclose(np.asarray(f)[cells], y, rtol=0, atol=1e-8)
 
 
 @few

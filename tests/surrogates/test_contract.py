@@ -6,8 +6,11 @@ import pytest
 
 from aemtwin.acquisition import get as get_acquisition
 from aemtwin.acquisition.analytic import Context
+from aemtwin.environment import prepare_jax
 from aemtwin.surrogates import available, get
 from aemtwin.surrogates.base import Surrogate, bucket, count_compilations, pad
+
+prepare_jax()  # some programs take long to compile: keep them between test runs
 
 CANDIDATES = np.random.default_rng(7).random((60, 2))
 X = np.random.default_rng(8).random((48, 2))

@@ -1,0 +1,348 @@
+"""The members of a deep kernel ensemble: trained at once, checked on what they miss.
+
+Pure functions, plain JAX, vmapped over members. The nets are float32, the algebra of
+the Gaussian process over their features float64, by `exact`. A member never trains on
+some of the points (`trained_on`), so that what it says of these is honest:
+`missed` tells drift and calibrates the variance. `dkl` calls `learn` in its fit.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+from jax.scipy.linalg import solve_triangular
+from numpy.typing import NDArray
+
+from aemtwin.surrogates.exact import (
+    MEAN_SD,
+    Hyper,
+    condition,
+    covariance,
+    natural,
+    read,
+    standardise,
+)
+from aemtwin.surrogates.networks import Features, parameter_shapes, summarise
+
+SHARES = 8  # at least, into which points are dealt out
+CAUTION = 10.0  # points' worth of trust in the variance that the members state
+WILD = 25.0  # squared error in variances beyond which a point counts no more
+PRIOR_SD = 1.0, 1.0, 1.5  # of the logarithms of scale, lengths, noise
+
+
+class Design(NamedTuple):
+    """What is settled when a program is compiled."""
+
+    hidden: tuple[int, ...]
+    features: int
+    members: int
+    coordinates: int
+    size: int
+    kernel: str
+    learning_rate: float
+    weight_prior: float
+
+    @property
+    def network(self) -> Features:
+        """The net of each member."""
+        return Features(self.hidden, self.features)
+
+
+class Members(NamedTuple):
+    """The parameters of all members, stacked along the first axis."""
+
+    weights: dict[str, Any]  # (members, ...) float32
+    theta: Any  # (members, features + coordinates + 2) float64, logs as in `prior`
+
+
+class Fitted(NamedTuple):
+    """Members, conditioned on all points; what `exact.read` takes, stacked."""
+
+    weights: dict[str, Array]
+    hyper: Hyper  # scale and noise times the root of the calibration
+    Z: Array  # (members, N, features + coordinates)
+    mask: Array  # (N,)
+    L: Array  # (members, N, N)
+    alpha: Array  # (members, N)
+    best: Array  # (), the member with the highest evidence
+
+
+def prior(features: int, coordinates: int) -> tuple[NDArray[np.float64], ...]:
+    """Return median and sd of theta's normal prior: y has sd 1, X fills a unit box.
+
+    Medians: scale 1, length of a feature 1 and of a coordinate 0.25·√c, noise 0.1.
+    """
+    length = np.log(0.25 * np.sqrt(coordinates))
+    median = [0.0, *[0.0] * features, *[length] * coordinates, np.log(0.1)]
+    scale_sd, length_sd, noise_sd = PRIOR_SD
+    sd = [scale_sd, *[length_sd] * (features + coordinates), noise_sd]
+    return np.array(median), np.array(sd)
+
+
+def trained_on(mask: Array, members: int) -> Array:
+    """Return which points each member trains on, (members, N); it misses a quarter.
+
+    Points are dealt out in turn, into `SHARES` shares or as many as there are members,
+    and member k misses shares k and k + 1: each point is missed by two members (by
+    fewer where there are less than eight).
+    """
+    shares = max(members, SHARES)
+    after = (np.arange(mask.shape[0]) - np.arange(members)[:, None]) % shares
+    return mask & (after > 1)
+
+
+def fresh(key: Array, design: Design, p: int) -> Members:
+    """Return members over p inputs: weights from N(0, 1), theta at its median."""
+    shapes = parameter_shapes(design.network, p)
+    lengths = [int(np.prod(shape)) for shape in shapes.values()]
+    ends = np.cumsum(lengths)
+    flat = jax.random.normal(key, (design.members, int(ends[-1])), jnp.float32)
+    weights = {
+        name: flat[:, end - length : end].reshape(-1, *shape)
+        * (0.0 if len(shape) == 1 else 1.0)  # a bias begins at 0
+        for (name, shape), length, end in zip(
+            shapes.items(), lengths, ends.tolist(), strict=True
+        )
+    }
+    median, _ = prior(design.features, design.coordinates)
+    return Members(weights, jnp.tile(median, (design.members, 1)))
+
+
+def embed(weights: dict[str, Array], inputs: Array, X: Array, design: Design) -> Array:
+    """Return where the kernel sees the rows of X: features, then coordinates."""
+    z = jnp.asarray(design.network.apply({"params": weights}, inputs))
+    return jnp.concatenate([z.astype(X.dtype), X[:, : design.coordinates]], axis=1)
+
+
+def evidence(
+    theta: Array, Z: Array, u: Array, mask: Array, *, kernel: str
+) -> tuple[Array, Array, Array]:
+    """Return the negative log likelihood and its slopes, in theta and in Z.
+
+    The constant mean has the prior N(0, `exact.MEAN_SD`²), is set to its best value,
+    and its share of that prior counts with the value.
+
+    Args:
+        theta: Logarithms of scale, lengths and noise, (k + 2,).
+        Z: Rows as the kernel sees them, (N, k).
+        u: Standardised values, (N,), 0 where padded.
+        mask: True where a point counts, (N,).
+        kernel: "matern52" or "rbf".
+
+    Returns:
+        Value (), slopes (k + 2,) and (N, k).
+
+    Source: Rasmussen and Williams (2006), eqs. 2.30 and 5.9; Wilson et al. (2016),
+    AISTATS, eq. 6 for the chain to the net.
+    """
+    K, pull = jax.vjp(  # derivatives of K alone: those of the factor are known
+        lambda t, at: covariance(kernel, natural(t), at, mask, 1e-10), theta, Z
+    )
+    L, ones = lax.linalg.cholesky(K, symmetrize_input=False), mask.astype(K.dtype)
+    L_inv = solve_triangular(L, jnp.eye(K.shape[0], dtype=K.dtype), lower=True)
+    w, w1 = L_inv @ jnp.where(mask, u, 0.0), L_inv @ ones
+    mean = (w1 @ w) / (w1 @ w1 + MEAN_SD**-2)
+    e = w - mean * w1
+    alpha = e @ L_inv
+    value = 0.5 * e @ e + jnp.sum(jnp.log(jnp.diag(L)))
+    value = value + 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(ones)
+    slopes = pull(0.5 * (L_inv.T @ L_inv - jnp.outer(alpha, alpha)))
+    return value + 0.5 * (mean / MEAN_SD) ** 2, *slopes
+
+
+def train(
+    member: Members,
+    inputs: Array,
+    X: Array,
+    u: Array,
+    mask: Array,
+    steps: Array,
+    design: Design,
+) -> Members:
+    """Climb the log posterior of one member by Adam; a step that fails is not taken."""
+    median, sd = prior(design.features, design.coordinates)
+    solver = optax.adam(design.learning_rate)
+
+    def slope(at: Members) -> tuple[Array, Members]:
+        Z, pull = jax.vjp(lambda w: embed(w, inputs, X, design), at.weights)
+        value, by_theta, by_Z = evidence(at.theta, Z, u, mask, kernel=design.kernel)
+        (by_weights,) = pull(by_Z)
+        decay = jax.tree.map(
+            lambda g, w: g + design.weight_prior * w, by_weights, at.weights
+        )
+        return value, Members(decay, by_theta + (at.theta - median) / sd**2)
+
+    def turn(_: Array, found: tuple[Members, Any]) -> tuple[Members, Any]:
+        at, memory = found
+        value, gradient = slope(at)
+        change, later = solver.update(gradient, memory)
+        step = optax.apply_updates(at, change), later
+        sound = jnp.isfinite(value)
+        for leaf in jax.tree.leaves(step):
+            sound &= jnp.all(jnp.isfinite(leaf))
+        kept: tuple[Members, Any] = jax.tree.map(
+            lambda new, old: jnp.where(sound, new, old), step, found
+        )
+        return kept
+
+    at: Members
+    at, _ = lax.fori_loop(0, steps, turn, (member, solver.init(member)))
+    return at
+
+
+class Settled(NamedTuple):
+    """A member conditioned on some of the points, in standardised units."""
+
+    Z: Array  # (N, features + coordinates)
+    hyper: Hyper
+    L: Array  # (N, N)
+    alpha: Array  # (N,)
+    nll: Array  # (), negative log marginal likelihood
+    jitter: Array  # ()
+
+
+def settle(
+    member: Members, inputs: Array, X: Array, u: Array, mask: Array, design: Design
+) -> Settled:
+    """Condition a member on the points in `mask`, the constant mean at its best."""
+    Z, hyper = embed(member.weights, inputs, X, design), natural(member.theta)
+    L, _, jitter = condition(hyper, Z, u, mask, kernel=design.kernel)
+    both = jnp.stack([jnp.where(mask, u, 0.0), mask.astype(u.dtype)], axis=1)
+    half = solve_triangular(L, both, lower=True)
+    by_u, by_one = solve_triangular(L, half, lower=True, trans="T").T
+    mean = jnp.sum(by_u) / (jnp.sum(by_one) + MEAN_SD**-2)
+    alpha = by_u - mean * by_one
+    square = (both[:, 0] - mean * both[:, 1]) @ alpha + (mean / MEAN_SD) ** 2
+    nll = 0.5 * square + jnp.sum(jnp.log(jnp.diag(L)))
+    nll = nll + 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(mask)
+    return Settled(Z, hyper._replace(mean=mean), L, alpha, nll, jitter)
+
+
+def missed(
+    at: Settled, u: Array, seen: Array, design: Design
+) -> tuple[Array, Array, Array]:
+    """Say how well a member that has `seen` some points predicts all of them.
+
+    Returns:
+        Mean, variance with noise, and log density at each point, (N,).
+    """
+    found = read(at.hyper, at.Z, seen, at.L, at.alpha, at.Z, kernel=design.kernel)
+    mean = jnp.asarray(found.mean)
+    spread = jnp.asarray(found.variance) + at.hyper.noise**2
+    square = (u - mean) ** 2 / spread
+    return mean, spread, -0.5 * (square + jnp.log(2.0 * jnp.pi * spread))
+
+
+def calibration(mean: Array, spread: Array, u: Array, held: Array) -> Array:
+    """Return the factor that the variance of members lacks, (), about 1.
+
+    At each point, those members that missed it are a small ensemble of their own. What
+    its squared error exceeds the spread of its means is compared with its variance; the
+    average over all points, each at most `WILD`, is drawn towards 1 as if by `CAUTION`
+    more points.
+
+    Args:
+        mean: Of each member at each point, (members, N).
+        spread: Variance of each, with noise, (members, N).
+        u: Standardised values, (N,).
+        held: Which member missed which point, (members, N).
+    """
+    count = jnp.sum(held, axis=0)
+    known = jnp.maximum(count, 1)
+
+    def average(values: Array) -> Array:
+        return jnp.sum(jnp.where(held, values, 0.0), axis=0) / known
+
+    middle = average(mean)
+    apart = average((mean - middle) ** 2)
+    excess = jnp.maximum((u - middle) ** 2 - apart, 0.0)
+    ratio = excess / jnp.where(count > 0, average(spread), 1.0)
+    total = jnp.sum(jnp.where(count > 0, jnp.minimum(ratio, WILD), 0.0))
+    return (total + CAUTION) / (jnp.sum(count > 0) + CAUTION)
+
+
+@partial(jax.jit, static_argnames="design")
+def learn(
+    key: Array,
+    members: Members,
+    cold: Array,
+    active: Array,
+    steps: Array,
+    X: Array,
+    y: Array,
+    mask: Array,
+    *,
+    design: Design,
+) -> tuple[Members, Fitted, dict[str, Array]]:
+    """Train the active members, those `cold` anew, then condition all on every point.
+
+    Args:
+        key: A JAX key, from which cold members begin.
+        members: Where the others begin.
+        cold: Which begin anew, (members,).
+        active: Which are trained at all, (members,).
+        steps: Of Adam, ().
+        X: Positions and patches, (N, d).
+        y: Values, (N,), any unit.
+        mask: True where measured, (N,).
+        design: Settled when compiled.
+
+    Returns:
+        The members, these conditioned on all points, and what is told of them: density
+        is that of what each held back; NaN where it is nothing, -inf where it failed.
+    """
+    inputs = summarise(X, coordinates=design.coordinates, size=design.size)
+    u, shift, spread = standardise(y, mask)
+    seen = trained_on(mask, design.members)
+
+    def choose(which: Array, one: Members, other: Members) -> Members:
+        chosen: Members = jax.tree.map(
+            lambda a, b: jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b),
+            one,
+            other,
+        )
+        return chosen
+
+    begin = choose(cold, fresh(key, design, inputs.shape[1]), members)
+    ends = jax.vmap(lambda m, s: train(m, inputs, X, u, s, steps, design))(begin, seen)
+    members = choose(active, ends, begin)
+
+    # Each member twice, without its share and with all points: one program does both.
+    twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), members)
+    points = jnp.concatenate([seen, jnp.broadcast_to(mask, seen.shape)])
+    both = jax.vmap(lambda m, s: settle(m, inputs, X, u, s, design))(twice, points)
+    without, whole = (
+        jax.tree.map(lambda a, part=part: a[part], both)
+        for part in (slice(design.members), slice(design.members, None))
+    )
+    mean, wide, density = jax.vmap(lambda a, s: missed(a, u, s, design))(without, seen)
+    held = mask[None] & ~seen
+    widen, count = calibration(mean, wide, u, held), jnp.sum(held, axis=1)
+    total = jnp.sum(jnp.where(held, density, 0.0), axis=1)
+    unit = spread * jnp.sqrt(widen)
+    hyper = Hyper(
+        unit * whole.hyper.scale,
+        whole.hyper.length,
+        unit * whole.hyper.noise,
+        shift + spread * whole.hyper.mean,
+    )
+    L, alpha = unit * whole.L, spread * whole.alpha / unit**2
+    sound = jnp.all(jnp.isfinite(alpha), axis=1) & jnp.isfinite(whole.nll)
+    best = jnp.argmin(jnp.where(sound, whole.nll, jnp.inf))
+    told = {
+        "density": jnp.where(sound & jnp.isfinite(total), total / count, -jnp.inf),
+        "held": count,
+        "nll": whole.nll,
+        "scale": hyper.scale,
+        "noise_sd": hyper.noise,
+        "mean": hyper.mean,
+        "jitter": unit**2 * whole.jitter,
+        "calibration": widen,
+    }
+    return members, Fitted(members.weights, hyper, whole.Z, mask, L, alpha, best), told
