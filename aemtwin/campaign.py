@@ -8,28 +8,40 @@ knows `Instrument` and nothing more; `aemtwin.runs` gives it one, and a folder.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aemtwin import acquisition, designs, documents, scalarizers, surrogates
-from aemtwin.acquisition.analytic import Context
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
-from aemtwin.config import CampaignConfig, measured_mode, overview_channel
-from aemtwin.decisions import Belief, Decision, State
-from aemtwin.errors import AemtwinError, MeasurementFailed
+from aemtwin.beliefs import believe, latent_of, require_draws, tamed
+from aemtwin.config import (
+    CampaignConfig,
+    input_channels,
+    measured_mode,
+    overview_channel,
+    surrogate_params,
+)
+from aemtwin.decisions import Belief, Decision, Failure, State, event_data
+from aemtwin.inputs import View, frame_channels, positions_alone, with_patches
 from aemtwin.instruments.protocol import Instrument
-from aemtwin.journal import Journal, load_maps
+from aemtwin.journal import (
+    Journal,
+    ended_by,
+    load_maps,
+    load_spectrum,
+    spectrum_path,
+)
 from aemtwin.measurement import Measurement
+from aemtwin.measuring import NO_FRAME, measure_at, scan_first
 from aemtwin.scalarizers.built_in import require_turning
-from aemtwin.surrogates.base import pad, step_keys
+from aemtwin.values import Values
 
 log = logging.getLogger(__name__)
 
@@ -58,43 +70,90 @@ class Campaign:
         self.journal = journal
         self.spec = instrument.describe()
         self.mode = measured_mode(self.spec, config)
-        self.first_frame = overview_channel(self.spec, config)
         arguments = {"mode": self.mode.name, **config.parameters}
         if config.dwell_s is not None:
             arguments["dwell_s"] = config.dwell_s
         # Asking how long a measurement takes checks its arguments before any is made.
         instrument.duration({"call": "measure", "arguments": arguments})
-        if self.first_frame is not None:
-            frame = {"channels": [self.first_frame.name]}
-            instrument.duration({"call": "scan", "arguments": frame})
         self.scalarizer = scalarizer or scalarizers.get(
             config.scalarizer.name, **config.scalarizer.params
         )
         if len(self.mode.axes) == 1:
             require_turning(self.scalarizer.name, self.mode.axes[0])
         self.surrogate = surrogates.get(
-            config.surrogate.name, **config.surrogate.params
+            config.surrogate.name, **surrogate_params(config)
         )
         self.acquire = acquisition.get(
             config.acquisition.name, **config.acquisition.params
         )
+        require_draws(self.surrogate, self.acquire)
         self.shape = config.candidates or self.mode.shape or CANDIDATES
-        bounds = self.mode.extent or self.spec.bounds
-        self.candidates = designs.candidate_grid(bounds, self.shape)
-        sides = np.ptp(bounds, axis=1) / np.maximum(np.array(self.shape[::-1]) - 1, 1)
-        self._half_pixel = 0.5 * sides + 1e-15  # (2,) m; farther is another candidate
-        self._inputs = designs.scale_to_box(self.candidates, bounds)
-        first = min(config.first, len(self.candidates))
-        self._first = designs.first_points(config.seed, self.shape, first)
-        self._order = self._policy_order()
+        self._bounds = self.mode.extent or self.spec.bounds
+        self.candidates = designs.candidate_grid(self._bounds, self.shape)
+        cells = np.maximum(np.array(self.shape[::-1]) - 1, 1)
+        # (2,) m; what was measured farther away belongs to another candidate
+        self._half_pixel = 0.5 * np.ptp(self._bounds, axis=1) / cells + 1e-15
+        self._choose_frame()
+        self._values = Values(journal.folder)
+        self._plan(positions_alone(self.candidates, self._bounds))
+
+    def _choose_frame(self) -> None:
+        """Settle which images are scanned first, and which the surrogate reads."""
+        reads = bool(getattr(self.surrogate, "patches", False))
+        self.images = input_channels(self.spec, self.config, patches=reads)
+        shown = overview_channel(self.spec, self.config)
+        self.frame = frame_channels(shown, self.images, self.spec)
+        if self.frame:
+            arguments = {"channels": list(self.frame)}
+            self.instrument.duration({"call": "scan", "arguments": arguments})
+
+    def _plan(self, view: View) -> None:
+        """Settle the first points and the order of a policy among the candidates."""
+        self.view = view
+        first = min(self.config.first, view.count)
+        among = len(view.X) if view.count < len(view.X) else first
+        points = designs.first_points(self.config.seed, self.shape, among)
+        self._first = points[view.allowed[points]][:first]
+        self._order = random_order(self.config.seed, len(view.X))
+        if isinstance(self.acquire, Policy):
+            self._order = self.acquire.order(self.config.seed, self.shape)
+        self._order = self._order[view.allowed[self._order]]
+
+    def look(self) -> None:
+        """Take the first frame, as a microscopist would, or read it again.
+
+        A surrogate that reads images sees the candidates as this frame shows them.
+        """
+        if not self.frame:
+            return
+        folder = self.journal.folder
+        if not spectrum_path(folder, 0).exists():
+            reads = self.surrogate.name if self.images else ""
+            before = ended_by(folder, NO_FRAME)
+            frame = scan_first(self.instrument, self.uid, self.frame, before, reads)
+            if frame is None:
+                return
+            self.journal.save_spectrum(0, frame)
+        if self.images:
+            frame = load_spectrum(folder, 0)
+            self._plan(
+                with_patches(
+                    self.candidates,
+                    self._bounds,
+                    frame,
+                    self.images,
+                    self.config.inputs,
+                )
+            )
 
     def init(self) -> State:
         """Return the state before the first measurement."""
-        return State(learned=self.surrogate.init(self._inputs.shape[1]))
+        learned = self.surrogate.init(self.view.X.shape[1])
+        return State(learned=learned, scalarizer=self.scalarizer)
 
     def steps(self) -> int:
         """Return how many measurements the whole run has."""
-        return min(self.config.first + self.config.steps, len(self.candidates))
+        return min(self.config.first + self.config.steps, self.view.count)
 
     def step(self, state: State) -> tuple[State, Decision]:
         """Decide, measure, record: one turn of the loop."""
@@ -112,9 +171,9 @@ class Campaign:
             index, phase = int(self._first[len(state.indices)]), "first"
         else:
             phase = "search"
-            if self._order is None:
+            if not isinstance(self.acquire, Policy):
                 belief = self.believe(state)
-            if belief is None:
+            if belief is None or np.isneginf(belief.scores).all():
                 index = self._next_in_order(state)
             else:
                 index = int(np.argmax(belief.scores))
@@ -130,121 +189,76 @@ class Campaign:
 
     def believe(self, state: State) -> Belief | None:
         """Fit the surrogate and read it everywhere; None with fewer than 2 values."""
-        values = np.array(state.values)
-        valid = np.isfinite(values)
-        if valid.sum() < 2:
-            return None
-        measured = np.zeros(len(self.candidates), bool)
-        measured[list(state.indices)] = True
-        data = pad(self._inputs[list(state.indices)][valid], values[valid])
-        key_fit, key_read = step_keys(self.config.seed, state.seq_num)
-        begin = time.perf_counter()
-        learned, info = self.surrogate.fit(key_fit, state.learned, data)
-        fit_s = time.perf_counter() - begin
-        if not info.get("finite", 1):
-            raise MeasurementFailed(
-                f"The surrogate {self.surrogate.name} found no finite fit to "
-                f"{int(valid.sum())} values of {self.scalarizer.name}, from "
-                f"{values[valid].min():g} to {values[valid].max():g}. Look at them in "
-                "the journal; another surrogate or scalarizer may suit them."
-            )
-        posterior = self.surrogate.predict(key_read, learned, self._inputs)
-        mean = np.asarray(posterior.mean)
-        variance = np.asarray(posterior.variance)
-        # Values are noisy, so the best so far is the best that is believed of them.
-        best = float(mean[measured].max())
-        scores = np.where(measured, -np.inf, 0.0)
-        if not isinstance(self.acquire, Policy):
-            scores = np.asarray(self.acquire(posterior, Context(best, measured)))
-        return Belief(
-            mean=mean,
-            sd=np.sqrt(np.maximum(variance, 0.0)),
-            scores=scores,
-            learned=learned,
-            info=info,
-            fit_s=fit_s,
-        )
+        seed = self.config.seed
+        return believe(self.surrogate, self.acquire, self.view, state, seed)
 
-    def measure(self, decision: Decision) -> Measurement:
+    def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""
-        begin = time.perf_counter()
-        rid = f"{self.uid}/{decision.seq_num}"
-        self.instrument.move_to(decision.position, rid=f"{rid}/move")
-        there = time.perf_counter()
-        measurement = self.instrument.measure(
+        config = self.config
+        return measure_at(
+            self.instrument,
+            self.uid,
+            decision,
             self.mode.name,
-            self.config.dwell_s,
-            rid=f"{rid}/measure",
-            **dict(self.config.parameters),  # type: ignore[arg-type]
+            config.dwell_s,
+            config.parameters,
         )
-        decision.timings.update(
-            {
-                "move_s": there - begin,
-                "measure_s": time.perf_counter() - there,
-            }
-        )
-        return measurement
 
-    def tell(self, state: State, decision: Decision, measurement: Measurement) -> State:
+    def tell(
+        self, state: State, decision: Decision, measured: Measurement | Failure
+    ) -> State:
         """Record a measurement, durably, and return the state that it leads to."""
-        value = self._value(decision, measurement)
-        notices = list(measurement.info.get("notices", ()))
-        apart = np.abs(measurement.actual - decision.position)
-        if (apart > self._half_pixel).any():
-            notices.append(
-                f"decided on {decision.position.tolist()}, but measured at "
-                f"{np.asarray(measurement.actual).tolist()}"
-            )
+        found = None if isinstance(measured, Failure) else measured
+        scalarizer, values = self._values.after(state, self.scalarizer, found)
+        notices = self._notices(decision, measured, values)
         for notice in notices:
             log.warning("measurement %d: %s", decision.seq_num, notice)
-        self.journal.save_spectrum(decision.seq_num, measurement)
+        if found is not None:
+            self.journal.save_spectrum(decision.seq_num, found)
+        if "descriptor" not in self.journal.names:
+            self._describe(found)
+        after = State(
+            indices=(*state.indices, decision.index),
+            values=values,
+            learned=state.learned,
+            scalarizer=scalarizer,
+        )
         belief = decision.belief
         if belief is not None:
             self._save_maps(f"{decision.seq_num:06d}", decision.seq_num, belief)
-        if "descriptor" not in self.journal.names:
-            self._describe(measurement)
-        data = {
-            "index": decision.index,
-            "x": float(decision.position[0]),
-            "y": float(decision.position[1]),
-            "actual_x": float(measurement.actual[0]),
-            "actual_y": float(measurement.actual[1]),
-            "value": value if math.isfinite(value) else None,
-            "valid": math.isfinite(value),
-            "phase": decision.phase,
-            "acquisition": None
-            if belief is None
-            else _finite(belief.scores[decision.index]),
-            "rid": measurement.rid,
-            "notices": "; ".join(notices),
-            "info": json.dumps({} if belief is None else dict(belief.info)),
-            "instrument_time_s": measurement.time_s[1],
-            "dose": measurement.dose,
-            **{"total_s": 0.0, **decision.timings},
-        }
+            after = replace(after, learned=belief.learned)
+        if scalarizer.learns:  # what earlier measurements mean by now
+            self.journal.save_maps("values", {"values": np.array(values)})
+        data = event_data(decision, measured, values[-1], "; ".join(notices))
         self.journal.append(
             "event",
             documents.event(self.uid, decision.seq_num, time.time(), data),
         )
         self._prune(decision.seq_num)
-        return State(
-            indices=(*state.indices, decision.index),
-            values=(*state.values, value),
-            learned=state.learned if belief is None else belief.learned,
-        )
+        return after
 
-    def _value(self, decision: Decision, measurement: Measurement) -> float:
-        """Return the number sought; a function that fails is named, with its place."""
-        try:
-            return self.scalarizer(measurement)
-        except AemtwinError:
-            raise
-        except Exception as error:
-            raise MeasurementFailed(
-                f"The scalarizer {self.scalarizer.name} failed on measurement "
-                f"{decision.seq_num} ({type(error).__name__}: {error}). Mend it, then: "
-                f"aemtwin resume {self.journal.folder}"
-            ) from error
+    def _notices(
+        self,
+        decision: Decision,
+        measured: Measurement | Failure,
+        values: tuple[float, ...],
+    ) -> list[str]:
+        """Say what a person should know of a measurement."""
+        if isinstance(measured, Failure):
+            return [f"failed twice, so it was skipped: {measured.reason}"]
+        notices = list(measured.info.get("notices", ()))
+        apart = np.abs(measured.actual - decision.position)
+        if (apart > self._half_pixel).any():
+            notices.append(
+                f"decided on {decision.position.tolist()}, but measured at "
+                f"{np.asarray(measured.actual).tolist()}"
+            )
+        value, finite = values[-1], [v for v in values if math.isfinite(v)]
+        if math.isfinite(value) and tamed(finite)[-1] != value:
+            notices.append(
+                f"{value:g} lies far beyond all other values; fits take it as nearer"
+            )
+        return notices
 
     def run(
         self,
@@ -258,18 +272,12 @@ class Campaign:
                 on_step(state, decision)
         return state
 
-    def overview(self) -> None:
-        """Take the first frame, as a microscopist would, unless told not to."""
-        if self.first_frame is not None:
-            frame = self.instrument.scan(
-                channels=[self.first_frame.name], rid=f"{self.uid}/0/overview"
-            )
-            self.journal.save_spectrum(0, frame)
-
     def finish(self, state: State) -> Belief | None:
         """Fit once more, with the last measurement too, and keep the maps."""
         belief = self.believe(state)
         if belief is not None:
+            latent = latent_of(self.surrogate, belief.learned, self.view)
+            belief = replace(belief, latent=latent)
             self._save_maps("final", len(state.indices), belief)
         return belief
 
@@ -290,47 +298,40 @@ class Campaign:
             if key.startswith("carry_")
         }
         if carried:
-            learned = self.surrogate.restore(carried, self._inputs.shape[1])
-        return State(
-            indices=tuple(int(e["data"]["index"]) for e in events),
-            values=tuple(float(e["data"]["value"]) for e in events),
-            learned=learned,
-        )
-
-    def _policy_order(self) -> NDArray[np.int64] | None:
-        """Return the fixed order of a policy; None where the surrogate decides."""
-        if isinstance(self.acquire, Policy):
-            return self.acquire.order(self.config.seed, self.shape)
-        return None
+            learned = self.surrogate.restore(carried, self.view.X.shape[1])
+        values = tuple(float(e["data"]["value"]) for e in events)
+        scalarizer = self.scalarizer
+        if scalarizer.learns:
+            scalarizer, values = self._values.of(scalarizer, len(events))
+        indices = tuple(int(e["data"]["index"]) for e in events)
+        return State(indices, values, learned, scalarizer)
 
     def _next_in_order(self, state: State) -> int:
-        order = self._order
-        if order is None:
-            order = random_order(self.config.seed, len(self.candidates))
         done = set(state.indices)
-        return next(int(i) for i in order if int(i) not in done)
+        return next(int(i) for i in self._order if int(i) not in done)
 
     def _save_maps(self, name: str, seq_num: int, belief: Belief) -> None:
         carried = self.surrogate.carry(belief.learned)
-        self.journal.save_maps(
-            name,
-            {
-                "mean": belief.mean,
-                "sd": belief.sd,
-                "acquisition": belief.scores,
-                "seq_num": np.array(seq_num),
-                **{f"carry_{key}": value for key, value in carried.items()},
-            },
-        )
+        maps = {
+            "mean": belief.mean,
+            "sd": belief.sd,
+            "acquisition": belief.scores,
+            "seq_num": np.array(seq_num),
+            **{f"carry_{key}": value for key, value in carried.items()},
+        }
+        if belief.latent is not None:
+            maps["latent"] = belief.latent
+        self.journal.save_maps(name, maps)
 
-    def _describe(self, measurement: Measurement) -> None:
+    def _describe(self, found: Measurement | None) -> None:
+        """Say what an event holds; where the first spot failed, without a unit."""
         self.journal.append(
             "descriptor",
             documents.descriptor(
                 self.uid,
                 time.time(),
                 value_name=self.scalarizer.name,
-                value_units=self.scalarizer.units(measurement),
+                value_units="" if found is None else self.scalarizer.units(found),
             ),
         )
 
@@ -339,8 +340,3 @@ class Campaign:
         if len(self.candidates) > KEEP_ALL_MAPS:
             old = self.journal.folder / "maps" / f"{seq_num - 2:06d}.npz"
             old.unlink(missing_ok=True)
-
-
-def _finite(value: Any) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None

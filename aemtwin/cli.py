@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import cyclopts
 from cyclopts import App, Parameter
 
-from aemtwin import __version__
+from aemtwin import __version__, options
 from aemtwin.errors import (
     AemtwinError,
     BadConfig,
@@ -41,14 +41,13 @@ WRONG_USE = (
     WrongType,
 )
 
-Steps = Annotated[int | None, Parameter(help="Measurements that are decided on.")]
-Out = Annotated[str | None, Parameter(help="Folder for the run's own folder.")]
-Seed = Annotated[int | None, Parameter(help="Of all chance in the decisions.")]
-
 
 @app.command
 def demo(
     *,
+    stem: Annotated[
+        bool, Parameter(negative="", help="The electron microscope instead.")
+    ] = False,
     steps: Annotated[int, Parameter(help="Measurements after the first ten.")] = 40,
     seed: Annotated[int, Parameter(help="Of all chance.")] = 0,
     out: Annotated[str, Parameter(help="Folder for the run's own folder.")] = "runs",
@@ -57,22 +56,14 @@ def demo(
 
     The twin runs in a process of its own and is reached by its URI, as instruments are.
     """
-    from aemtwin.config import build
+    from aemtwin import config as configuration
+    from aemtwin import flags, screen
 
-    config = build(
-        {
-            "twin": {"source": "pfm_loops", "seed": seed},
-            "steps": steps,
-            "seed": seed,
-            "out": out,
-        }
-    )
-    print(
-        "A piezoresponse force microscope (synthetic, pfm_loops) is served from a "
-        "process of its own;\na Gaussian process looks for the widest switching loop "
-        f"on its 2 µm field: {config.first} first points, then {steps} that it chooses."
-    )
-    _run(config)
+    name = "stem_line" if stem else "pfm_line"
+    changes = {"steps": steps, "seed": seed, "out": out}
+    config = configuration.load(flags.campaign_file(name), changes)
+    told = screen.DEMO[name].format(config.first, steps)
+    _run(configuration.seeded(config, seed), said=told)
 
 
 @app.command
@@ -80,30 +71,18 @@ def serve(
     source: Annotated[str, Parameter(help="Catalogue name, twin folder or NSID file.")],
     /,
     *,
-    kind: Annotated[
-        str | None, Parameter(help="afm or stem; default: guessed.")
-    ] = None,
-    select: Annotated[
-        str | None, Parameter(help="Sample of a file of several.")
-    ] = None,
-    ideal: Annotated[bool, Parameter(negative="", help="No noise, no effect.")] = False,
+    kind: options.Kind = None,
+    select: options.Select = None,
+    ideal: options.Ideal = False,
     truth: Annotated[
         bool, Parameter(negative="", help="Tell the noise-free data, for scores.")
     ] = False,
     seed: Annotated[int, Parameter(help="Of all chance.")] = 0,
     host: Annotated[str, Parameter(help="A loopback address.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="0 for a free one.")] = 0,
-    real_time: Annotated[
-        bool, Parameter(negative="", help="Take the time that the instrument would.")
-    ] = False,
-    noise: Annotated[
-        list[str] | None,
-        Parameter(help="Read-out noise of a channel or mode: loops=1.5.", negative=""),
-    ] = None,
-    calibrate: Annotated[
-        list[str] | None,
-        Parameter(help="Length of an axis that has none: x=0.39nm/px.", negative=""),
-    ] = None,
+    real_time: options.RealTime = False,
+    noise: options.Noise = None,
+    calibrate: options.Calibrate = None,
     ledger: Annotated[Path | None, Parameter(help="File of the ledger.")] = None,
     until_stdin_closes: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> None:
@@ -128,14 +107,7 @@ def serve(
         if until_stdin_closes:
             sys.stdin.read()
             return
-        spec = twin.describe()
-        print(
-            f"{spec.name}, kind {spec.kind}, sample {spec.identity['sample']!r}; "
-            f"modes: {', '.join(m.name for m in spec.modes) or 'none'}; channels: "
-            f"{', '.join(c.name for c in spec.channels) or 'none'}. Ctrl-C ends it.",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(flags.served(twin.describe()), file=sys.stderr, flush=True)
         server.wait()
 
 
@@ -152,25 +124,25 @@ def run(
     scalarizer: Annotated[
         str | None, Parameter(help="What to look for: band_intensity:low=1,high=2.")
     ] = None,
-    surrogate: Annotated[str | None, Parameter(help="Model: gp.")] = None,
+    surrogate: Annotated[
+        str | None, Parameter(help="Model: gp, dkl, bayes_gp; `aemtwin list`.")
+    ] = None,
     acquisition: Annotated[
-        str | None, Parameter(help="log_ei, ucb, variance, random or grid.")
+        str | None, Parameter(help="Such as log_ei, thompson, random; `aemtwin list`.")
     ] = None,
-    steps: Steps = None,
+    images: options.Images = None,
+    patch: Annotated[int | None, Parameter(help="Pixels of a patch a side.")] = None,
+    steps: options.Steps = None,
     first: Annotated[int | None, Parameter(help="Points before it decides.")] = None,
-    seed: Seed = None,
+    seed: options.Seed = None,
     mode: Annotated[str | None, Parameter(help="What to measure at a spot.")] = None,
-    select: Annotated[
-        str | None, Parameter(help="Sample of a file of several.")
-    ] = None,
-    kind: Annotated[
-        str | None, Parameter(help="afm or stem; default: guessed.")
-    ] = None,
-    calibrate: Annotated[
-        list[str] | None,
-        Parameter(help="Length of an axis that has none: x=0.39nm/px.", negative=""),
-    ] = None,
-    out: Out = None,
+    kind: options.Kind = None,
+    select: options.Select = None,
+    ideal: options.Ideal = False,
+    real_time: options.RealTime = False,
+    noise: options.Noise = None,
+    calibrate: options.Calibrate = None,
+    out: options.Out = None,
 ) -> None:
     """Run a campaign on a twin or an instrument, and write its report."""
     from aemtwin import config as configuration
@@ -187,22 +159,27 @@ def run(
         "mode": mode,
         "out": out,
     }
-    options: dict[str, Any] = {"select": select, "kind": kind}
-    options = {k: v for k, v in options.items() if v is not None}
-    if calibrate:
-        options["calibrate"] = flags.calibration(calibrate)
+    described: dict[str, Any] = {
+        "select": select,
+        "kind": kind,
+        "calibrate": flags.calibration(calibrate) if calibrate else None,
+        "ideal": ideal or None,
+        "noise": flags.noise(noise) if noise else None,
+        "real_time": real_time or None,
+    }
+    described = {k: v for k, v in described.items() if v is not None}
     if twin is not None:
-        changes["twin"] = {"source": twin, **options}
-    elif options:
-        raise BadConfig("--select, --kind and --calibrate describe a --twin; name one.")
+        changes["twin"] = {"source": twin, **described}
+    elif described:
+        said = ", ".join(f"--{key.replace('_', '-')}" for key in described)
+        raise BadConfig(f"{said} can only describe a --twin; name one.")
+    seen = {"channels": images, "size": patch}
+    changes["inputs"] = {k: v for k, v in seen.items() if v is not None} or None
     if experiment is None:
         config = configuration.build({}, changes, origin="the flags")
     else:
         config = configuration.load(flags.campaign_file(experiment), changes)
-    if seed is not None and config.twin is not None:  # of noise and decisions alike
-        twin_seed = config.twin.model_copy(update={"seed": seed})
-        config = config.model_copy(update={"twin": twin_seed})
-    _run(config)
+    _run(config if seed is None else configuration.seeded(config, seed))
 
 
 @app.command
@@ -223,6 +200,21 @@ def report(folder: Annotated[Path, Parameter(help="The run's folder.")], /) -> N
     from aemtwin.report import write_report
 
     print(write_report(folder))
+
+
+@app.command
+def compare(
+    first: Annotated[Path, Parameter(help="A run's folder.")],
+    /,
+    *others: Annotated[Path, Parameter(help="More of them.")],
+    output: Annotated[
+        Path, Parameter(name=["--output", "-o"], help="The page to write.")
+    ] = Path("compare.html"),
+) -> None:
+    """Compare runs on one page: one file, offline."""
+    from aemtwin.compare import write_comparison
+
+    print(write_comparison([first, *others], output))
 
 
 @app.command
@@ -255,12 +247,13 @@ def plot(
 
 
 @app.command
-def info(file: Annotated[Path, Parameter(help="An NSID file.")], /) -> None:
-    """Say what a file holds: arrays, shapes, axes, units."""
-    from aemtwin import screen
-    from aemtwin.formats.nsid import summary
+def info(
+    source: Annotated[str, Parameter(help="An NSID file, or a twin by name.")], /
+) -> None:
+    """Say what a file holds: samples, arrays, shapes, axes, units."""
+    from aemtwin import listing, screen
 
-    screen.tell_arrays(file.name, summary(file))
+    screen.tell_arrays(*listing.contents(source))
 
 
 @app.command(name="list")
@@ -271,11 +264,17 @@ def list_(
             help="twins, experiments, scalarizers, surrogates, acquisitions, plots."
         ),
     ] = None,
+    name: Annotated[
+        str | None, Parameter(help="Tell all of one: its parameters and defaults.")
+    ] = None,
     /,
 ) -> None:
-    """List what there is by name, one line each."""
+    """List what there is by name, one line each, or tell all of one of them."""
     from aemtwin import listing
 
+    if what is not None and name is not None:
+        print(listing.details(what, name))
+        return
     for title, names in listing.sections(what).items():
         print(f"{title}:")
         for name, line in names.items():
@@ -295,27 +294,36 @@ def doctor() -> None:
         sys.exit(1)
 
 
-def _run(config: Any, folder: Path | None = None) -> None:
+def _run(config: Any, folder: Path | None = None, said: str = "") -> None:
     """Run or resume with progress on the screen, then write the report."""
     from aemtwin import runs, screen
 
     screen.require_pictures()  # now, not when everything is measured
-    with screen.progress() as on_step:
+    if said:
+        print(said, flush=True)
+    with screen.progress() as watcher:
+        told: Any = {"on_step": watcher, "on_begin": watcher.begun}
         try:
             if folder is None:
-                done = runs.run(config=config, on_step=on_step)
+                done = runs.run(config=config, **told)
             else:
-                done = runs.resume(folder, on_step=on_step)
+                done = runs.resume(folder, **told)
         except KeyboardInterrupt:
-            where = on_step.folder or folder
-            print(
-                f"Stopped. Go on with: aemtwin resume {where}" if where else "Stopped.",
-                file=sys.stderr,
-            )
-            sys.exit(1)
-    path = done.report()
+            where = watcher.folder or folder
+            _stopped(f"Go on with: aemtwin resume {where}" if where else "")
+    try:
+        path = done.report()
+    except KeyboardInterrupt:
+        _stopped(f"The run is whole; its report: aemtwin report {done.path}")
+    if watcher.folder is None and folder is not None:
+        print("This run was whole already; nothing was measured.")
     print(screen.summary(done))
     print(f"report: {path}")
+
+
+def _stopped(how_to_go_on: str) -> NoReturn:
+    print(f"Stopped. {how_to_go_on}".strip(), file=sys.stderr)
+    sys.exit(1)
 
 
 def main() -> None:

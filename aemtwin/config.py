@@ -7,10 +7,11 @@ errors. `aemtwin.runs` turns one into a run, and writes it, resolved, into its f
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import (
@@ -24,7 +25,37 @@ from pydantic import (
 
 from aemtwin.errors import BadConfig
 from aemtwin.scalarizers.registry import parse
-from aemtwin.specs import Channel, InstrumentSpec, Mode
+from aemtwin.specs import METRES, Channel, InstrumentSpec, Mode
+
+KEPT = ("seed", "ideal")  # of a campaign's twin, beside another one
+LENGTH = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\W\d]+)/(.+)")
+
+
+def calibration(axis: str, text: str) -> tuple[str, float]:
+    """Read what one unit of an axis is: `0.39nm/px`, one px is 0.39 nm.
+
+    Returns:
+        The unit that the file states, and its length in metres.
+
+    Raises:
+        BadConfig: If it is written otherwise.
+
+    >>> calibration("x", "0.5nm/SI px")
+    ('SI px', 5e-10)
+    """
+    match = LENGTH.fullmatch(text.strip())
+    if match is None or match[2].lower() not in METRES:
+        raise BadConfig(
+            f"The calibration of {axis} got {text!r}; it is length/unit, with the unit "
+            "that the file states, as x=0.39nm/px. `aemtwin info FILE` shows the units."
+        )
+    length = float(match[1]) * METRES[match[2].lower()]
+    if not 0 < length < 1:
+        raise BadConfig(
+            f"The calibration of {axis} got {text!r}; one unit of an axis is longer "
+            "than nothing and shorter than a metre."
+        )
+    return match[3], length
 
 
 class Part(BaseModel):
@@ -54,6 +85,44 @@ class TwinSource(BaseModel):
     seed: int = Field(0, ge=0)
     noise: dict[str, float] = Field(default_factory=dict)  # sd of channels and modes
     calibrate: dict[str, tuple[str, float]] = Field(default_factory=dict)
+    real_time: bool = False  # let each operation take its time
+
+    @field_validator("calibrate", mode="before")
+    @classmethod
+    def _lengths(cls, value: Any) -> Any:
+        """Take `x = "0.39nm/SI px"` as well as `x = ["SI px", 0.39e-9]`."""
+        if not isinstance(value, Mapping):
+            return value
+        return {
+            axis: calibration(axis, said) if isinstance(said, str) else said
+            for axis, said in value.items()
+        }
+
+    @field_validator("calibrate")
+    @classmethod
+    def _positive(cls, value: dict[str, tuple[str, float]]) -> Any:
+        if not all(0 < length < 1 for _, length in value.values()):
+            raise ValueError("one unit is longer than nothing, in metres")
+        return value
+
+
+class Inputs(BaseModel):
+    """What a surrogate that reads images is told of a candidate: patches around it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: tuple[str, ...] | None = None  # None: all that were measured; (): none
+    size: int = Field(default=8, ge=1, le=64)  # pixels of a patch along each side
+    scales: tuple[int, ...] = (1,)  # pixels of the image that one of a patch averages
+    border: Literal["mirror", "skip"] = "mirror"  # skip: only where patches are whole
+    leaky: bool = False  # allow images computed from the spectra; the report says so
+
+    @field_validator("scales")
+    @classmethod
+    def _scales(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or min(value) < 1 or len(set(value)) < len(value):
+            raise ValueError("scales are whole numbers from 1 on, none of them twice")
+        return value
 
 
 class CampaignConfig(BaseModel):
@@ -66,6 +135,7 @@ class CampaignConfig(BaseModel):
     scalarizer: Part = Part(name="loop_area")
     surrogate: Part = Part(name="gp")
     acquisition: Part = Part(name="log_ei")
+    inputs: Inputs = Inputs()
     first: int = Field(10, ge=1)  # points before the surrogate decides
     steps: int = Field(50, ge=0)  # points that it decides
     seed: int = Field(0, ge=0, lt=2**63)
@@ -128,8 +198,12 @@ def build(
     """
     given = {key: value for key, value in (changes or {}).items() if value is not None}
     if "twin" in given and isinstance(said.get("twin"), Mapping):
-        kept = {k: v for k, v in said["twin"].items() if k in ("seed", "ideal")}
+        # A source that names a variable stands for a file, wherever that is.
+        same = "$" in str(said["twin"].get("source", ""))
+        kept = {k: v for k, v in said["twin"].items() if same or k in KEPT}
         given["twin"] = {**kept, **given["twin"]}
+    if isinstance(given.get("inputs"), Mapping):
+        given["inputs"] = {**dict(said.get("inputs", {})), **given["inputs"]}
     if "uri" in given or "twin" in given:  # another instrument takes the place of both
         said = {key: value for key, value in said.items() if key not in ("uri", "twin")}
     merged = {**said, **given}
@@ -140,6 +214,31 @@ def build(
         raise BadConfig(
             _sentence(error, "the flags" if key in given else origin)
         ) from (None)
+
+
+def seeded(config: CampaignConfig, seed: int) -> CampaignConfig:
+    """Let one seed decide the chance of the decisions and of the twin's noise."""
+    twin = config.twin
+    if twin is not None:
+        twin = twin.model_copy(update={"seed": seed})
+    return config.model_copy(update={"seed": seed, "twin": twin})
+
+
+def surrogate_params(config: CampaignConfig) -> dict[str, Any]:
+    """Return the parameters of the surrogate; dkl is told the size of its patches.
+
+    Raises:
+        BadConfig: If it was given another one.
+    """
+    params = dict(config.surrogate.params)
+    if config.surrogate.name == "dkl":
+        size = config.inputs.size
+        if params.setdefault("size", size) not in (0, size):
+            raise BadConfig(
+                f"dkl got size = {params['size']}, and patches have {size} pixels a "
+                "side. Set size in [inputs] alone; 0 for dkl takes pixels as they are."
+            )
+    return params
 
 
 def measured_mode(spec: InstrumentSpec, config: CampaignConfig) -> Mode:
@@ -165,6 +264,47 @@ def overview_channel(spec: InstrumentSpec, config: CampaignConfig) -> Channel | 
     return next((c for c in spec.channels if not c.derived), None)
 
 
+def input_channels(
+    spec: InstrumentSpec, config: CampaignConfig, *, patches: bool
+) -> tuple[str, ...]:
+    """Return the images of which a surrogate is given patches.
+
+    Images that were computed from the spectra know what is sought, so none of them is
+    taken unless the configuration says `leaky`.
+
+    Args:
+        spec: What the instrument can do.
+        config: The campaign.
+        patches: Whether its surrogate reads images.
+
+    Raises:
+        BadConfig: If it names images that the surrogate does not read, or derived ones.
+        UnknownName: If it names a channel that is not there.
+    """
+    named = config.inputs.channels
+    if not patches:
+        if named:
+            raise BadConfig(
+                f"The surrogate {config.surrogate.name} learns from positions alone, "
+                f"so inputs.channels = {list(named)} would change nothing. Choose the "
+                "surrogate dkl, or leave them out."
+            )
+        return ()
+    if named is None:
+        found = [c for c in spec.channels if config.inputs.leaky or not c.derived]
+        return tuple(c.name for c in found if c.dtype != "bool")
+    for name in named:
+        channel = spec.channel(name)
+        if channel.derived and not config.inputs.leaky:
+            raise BadConfig(
+                f"The image {name!r} is computed from the spectra ({channel.derived}), "
+                "so a surrogate that sees it knows what it should find out. Name an "
+                "image that was measured, or say leaky = true in [inputs], which the "
+                "report prints."
+            )
+    return tuple(named)
+
+
 def _sentence(error: ValidationError, origin: str) -> str:
     """Say the first thing that is wrong: key, value, what is allowed."""
     first = error.errors()[0]
@@ -174,7 +314,8 @@ def _sentence(error: ValidationError, origin: str) -> str:
     if first["type"] == "extra_forbidden":
         table: type[BaseModel] = CampaignConfig
         if len(first["loc"]) > 1:
-            table = TwinSource if first["loc"][0] == "twin" else Part
+            tables: dict[str, type[BaseModel]] = {"twin": TwinSource, "inputs": Inputs}
+            table = tables.get(str(first["loc"][0]), Part)
         names = list(table.model_fields)
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

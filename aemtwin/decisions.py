@@ -1,16 +1,21 @@
-"""What the loop passes from one step to the next: state, belief, decision.
+"""What the loop passes from one step to the next: state, belief, decision, event.
 
 `aemtwin.campaign` makes them; `aemtwin.scoring` and the screen read them.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aemtwin.measurement import Measurement
+from aemtwin.scalarizers import Scalarizer
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class State:
     indices: tuple[int, ...] = ()  # candidates measured, in order
     values: tuple[float, ...] = ()  # the number found at each; NaN where there is none
     learned: Any = None  # the surrogate's own state
+    scalarizer: Scalarizer | None = None  # as learned so far, where it learns
 
     @property
     def seq_num(self) -> int:
@@ -37,6 +43,7 @@ class Belief:
     learned: Any
     info: Mapping[str, Any]
     fit_s: float
+    latent: NDArray[np.float64] | None = None  # (m, k), where the surrogate has one
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,3 +56,46 @@ class Decision:
     phase: str  # "first" or "search"
     belief: Belief | None = None
     timings: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A spot at which the instrument could not measure, twice."""
+
+    rid: str  # of the second attempt
+    reason: str  # what the instrument said
+    time_s: float  # on the instrument's clock
+
+
+def event_data(
+    decision: Decision, measured: Measurement | Failure, value: float, notices: str
+) -> dict[str, Any]:
+    """Return what the journal keeps of one measurement (`documents.DATA_KEYS`)."""
+    belief = decision.belief
+    score = math.nan if belief is None else float(belief.scores[decision.index])
+    data: dict[str, Any] = {
+        "index": decision.index,
+        "x": float(decision.position[0]),
+        "y": float(decision.position[1]),
+        "actual_x": float(decision.position[0]),
+        "actual_y": float(decision.position[1]),
+        "value": value if math.isfinite(value) else None,
+        "valid": math.isfinite(value),
+        "failed": isinstance(measured, Failure),
+        "phase": decision.phase,
+        "acquisition": score if math.isfinite(score) else None,
+        "rid": measured.rid,
+        "notices": notices,
+        "info": json.dumps({} if belief is None else dict(belief.info)),
+        "dose": 0.0,
+        **{"total_s": 0.0, **decision.timings},
+    }
+    if isinstance(measured, Failure):
+        return {**data, "instrument_time_s": measured.time_s}
+    return {
+        **data,
+        "actual_x": float(measured.actual[0]),
+        "actual_y": float(measured.actual[1]),
+        "instrument_time_s": measured.time_s[1],
+        "dose": measured.dose,
+    }

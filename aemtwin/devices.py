@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.errors import BadConfig
 from aemtwin.formats import catalog
 from aemtwin.instruments.protocol import Instrument
 
@@ -36,6 +39,7 @@ def instrument_of(
             seed=twin.seed,
             noise=[f"{name}={sd!r}" for name, sd in twin.noise.items()],
             calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
+            real_time=twin.real_time,
             ledger=ledger,
         )
     with server as uri:
@@ -66,10 +70,25 @@ def address_of(instrument: Instrument) -> dict[str, Any]:
 
 
 def located(config: CampaignConfig) -> CampaignConfig:
-    """Write a twin's place as an absolute path: a run may be resumed from anywhere."""
+    """Write a twin's place as an absolute path: a run may be resumed from anywhere.
+
+    Variables of the environment in it, as in `$AEMTWIN_DATA/nsid/mine.nsid.h5`, are
+    replaced by their values.
+
+    Raises:
+        BadConfig: If one of them is not set.
+    """
     if config.twin is None:
         return config
-    twin = config.twin.model_copy(
-        update={"source": catalog.located(config.twin.source)}
-    )
+    source = config.twin.source
+    if os.path.exists(source):  # whatever it is called
+        twin = config.twin.model_copy(update={"source": catalog.located(source)})
+        return config.model_copy(update={"twin": twin})
+    source = os.path.expandvars(source)
+    if unset := re.search(r"\$\{?(\w+)", source):
+        raise BadConfig(
+            f"twin.source = {config.twin.source!r} needs the variable {unset[1]} of "
+            "the environment, which is not set. Set it, or name the file: --twin FILE."
+        )
+    twin = config.twin.model_copy(update={"source": catalog.located(source)})
     return config.model_copy(update={"twin": twin})

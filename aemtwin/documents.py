@@ -42,6 +42,7 @@ DATA_KEYS: dict[str, tuple[str, str, str]] = {  # name -> (dtype, units, meaning
     "actual_y": ("number", "m", "position of the probe"),
     "value": ("number", "", "the number sought"),
     "valid": ("boolean", "", "whether the value is finite"),
+    "failed": ("boolean", "", "whether the instrument could not measure there"),
     "phase": ("string", "", "first: by design; search: by the acquisition"),
     "acquisition": ("number", "", "score of the candidate"),
     "rid": ("string", "", "request id"),

@@ -1,14 +1,12 @@
-"""What flags say where that is more than a word, and what an error says to people."""
+"""What flags say where that is more than a word, and what people are told of errors."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from aemtwin import config
 from aemtwin.errors import AemtwinError, BadConfig, unknown
-from aemtwin.formats.specimens import METRES
-
-NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
+from aemtwin.specs import InstrumentSpec
 
 
 def noise(said: list[str]) -> dict[str, float]:
@@ -27,15 +25,8 @@ def noise(said: list[str]) -> dict[str, float]:
 
 def calibration(said: list[str]) -> dict[str, tuple[str, float]]:
     """Read `x=0.39nm/px`: one px of axis x is 0.39 nm."""
-    found = {}
-    for text in said:
-        match = re.fullmatch(rf"(\w+)=({NUMBER})\s*([^\W\d]+)/(.+)", text)
-        if match is None or match[3].lower() not in METRES:
-            raise BadConfig(
-                f"--calibrate got {text!r}; it is axis=length/unit, as x=0.39nm/px."
-            )
-        found[match[1]] = (match[4], float(match[2]) * METRES[match[3].lower()])
-    return found
+    pairs = (text.partition("=") for text in said)
+    return {axis: config.calibration(axis, length) for axis, _, length in pairs}
 
 
 def campaign_file(experiment: str) -> Path:
@@ -53,6 +44,15 @@ def campaign_file(experiment: str) -> Path:
     if experiment not in known:
         raise unknown("experiment", experiment, known, "Or give a campaign file.")
     return known[experiment] / "campaign.toml"
+
+
+def served(spec: InstrumentSpec) -> str:
+    """Return what is told of an instrument that waits for clients."""
+    return (
+        f"{spec.name}, kind {spec.kind}, sample {spec.identity['sample']!r}; "
+        f"modes: {', '.join(m.name for m in spec.modes) or 'none'}; channels: "
+        f"{', '.join(c.name for c in spec.channels) or 'none'}. Ctrl-C ends it."
+    )
 
 
 def sentence(error: BaseException, with_code: bool = False) -> str:

@@ -139,6 +139,12 @@ def read_documents(path: Path) -> tuple[list[tuple[str, Document]], int]:
     return [(str(name), document) for name, document in lines], whole
 
 
+def ended_by(folder: Path, reason: str) -> int:
+    """Return how often the run in this folder has ended with this in its reason."""
+    found, _ = read_documents(folder / JOURNAL)
+    return sum(reason in str(document.get("reason", "")) for _, document in found)
+
+
 def load_maps(folder: Path, name: str) -> dict[str, NDArray[Any]] | None:
     """Return the arrays of `maps/<name>.npz`, or None if there are none."""
     path = folder / "maps" / f"{name}.npz"

@@ -24,6 +24,7 @@ from aemtwin.errors import BadJournal
 from aemtwin.instruments.protocol import same_instrument
 from aemtwin.journal import Journal
 from aemtwin.record import read_run
+from aemtwin.scalarizers import Scalarizer
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +88,10 @@ def _begin(campaign: Campaign) -> State:
                 time.time(),
                 config=campaign.config.model_dump(mode="json"),
                 instrument=to_wire(campaign.spec, "list"),
+                images=list(campaign.images),  # of which the surrogate reads patches
             ),
         )
-    if not journal.spectrum_path(folder, 0).exists():
-        campaign.overview()
+    campaign.look()
     events = [document for name, document in found if name == "event"]
     if not events:
         return campaign.init()
@@ -129,8 +130,10 @@ def keep_data(folder: Path, n: int) -> None:
     from aemtwin.formats.nsid import write_nsid
     from aemtwin.formats.runs import measurements_to_arrays
 
-    spectra = [journal.load_spectrum(folder, i + 1) for i in range(n)]
-    write_nsid(folder / journal.DATA, measurements_to_arrays(spectra))
+    there = [i for i in range(1, n + 1) if journal.spectrum_path(folder, i).exists()]
+    spectra = [journal.load_spectrum(folder, i) for i in there]  # not those that failed
+    if spectra:
+        write_nsid(folder / journal.DATA, measurements_to_arrays(spectra))
 
 
 def score(campaign: Campaign, state: State, belief: Belief | None) -> None:
@@ -145,7 +148,8 @@ def score(campaign: Campaign, state: State, belief: Belief | None) -> None:
 
 
 def _score(campaign: Campaign, state: State, belief: Belief | None) -> None:
-    truth = scoring.true_values(campaign.instrument, campaign)
+    sought = (state.scalarizer or campaign.scalarizer).settled()
+    truth = scoring.true_values(campaign.instrument, campaign, sought)
     if truth is None:
         return
     config, folder = campaign.config, campaign.journal.folder
@@ -153,32 +157,33 @@ def _score(campaign: Campaign, state: State, belief: Belief | None) -> None:
     name = config.acquisition.name
     policy = name in ("random", "grid")
     label = name if policy else f"{config.surrogate.name} + {name}"
-    methods = {label: (state.indices, belief)}
+    methods = {label: (state, belief)}
     if config.baseline and name != "random":
-        methods["random"] = _baseline(campaign)
+        methods["random"] = _baseline(campaign, sought)
     scores = scoring.table(truth, methods, read_run(folder))
     campaign.journal.save_json(journal.SCORES, scores)
 
 
-def _baseline(campaign: Campaign) -> tuple[tuple[int, ...], Belief | None]:
+def _baseline(campaign: Campaign, sought: Scalarizer) -> tuple[State, Belief | None]:
     """Measure at random on the same twin, as often, after the same first points.
 
-    Request ids share step and part with the run, so that noise is drawn alike.
+    Request ids share step and part with the run, so that noise is drawn alike. It sees
+    the run's first frame, and seeks what the run sought in the end.
     """
-    changed: dict[str, Any] = {
-        "acquisition": {"name": "random"},
-        "overview": "",
-        "baseline": False,
-    }
+    changed: dict[str, Any] = {"acquisition": {"name": "random"}, "baseline": False}
     config = configuration.build(campaign.config.model_dump(), changed)
+    frame = journal.spectrum_path(campaign.journal.folder, 0)
     with Journal(campaign.journal.folder / "random") as record:
+        if frame.exists():
+            own = journal.spectrum_path(record.folder, 0)
+            journal.write_whole(own, frame.read_bytes())
         random = Campaign(
             campaign.instrument,
             config,
             record,
             f"{campaign.uid}-random",
-            scalarizer=campaign.scalarizer,
+            scalarizer=sought,
         )
         state, belief = measure(random, None)
         close(random, "success", None, 0)
-        return state.indices, belief
+        return state, belief

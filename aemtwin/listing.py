@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 from aemtwin import acquisition, scalarizers, surrogates
-from aemtwin.errors import unknown
-from aemtwin.formats import catalog
+from aemtwin.errors import BadFile, unknown
+from aemtwin.formats import catalog, nsid
+from aemtwin.formats.specimens import make_sample
 
 EXTRAS = {  # what the core does without, and what brings it
     "learning (jax)": "learn",
@@ -35,6 +38,61 @@ def sections(what: str | None = None) -> dict[str, dict[str, str]]:
     if what is not None and what not in tellers:
         raise unknown("list", what, tellers, "Leave it out for all.")
     return {title: tell() for title, tell in tellers.items() if what in (None, title)}
+
+
+def details(what: str, name: str) -> str:
+    """Return what a surrogate, an acquisition or a scalarizer does and takes.
+
+    Args:
+        what: "surrogates", "acquisitions" or "scalarizers".
+        name: One of its names.
+
+    Returns:
+        Its parameters with their defaults, as a campaign file gives them, and its text.
+
+    Raises:
+        UnknownName: If there is none of that name.
+        MissingExtra: If it needs packages that are not installed.
+    """
+    rooms = {
+        "surrogates": surrogates.registry,
+        "acquisitions": acquisition.registry,
+        "scalarizers": scalarizers.registry,
+    }
+    if what not in rooms:
+        raise unknown("list", what, rooms, "These take parameters.")
+    made = rooms[what].factory(name)
+    takes = list(inspect.signature(made).parameters.values())
+    if what == "scalarizers":
+        takes = takes[1:]  # the measurement
+    params = [
+        p.name if p.default is p.empty else f"{p.name}={p.default}" for p in takes
+    ]
+    return f"{name}:{','.join(params)}\n\n{inspect.getdoc(made) or ''}"
+
+
+def contents(source: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return a title and the arrays of a file or of a twin of the catalogue.
+
+    The title tells the samples that `select` chooses from, where there are several.
+
+    Raises:
+        BadFile: If it cannot be read.
+        UnknownName: If there is no such file or twin.
+    """
+    path = Path(source)
+    if not path.is_file() and not path.suffix:
+        path = catalog.find_twin(source).data
+    title = path.name
+    try:
+        with nsid.open_nsid(path) as file:
+            sample = make_sample(file.arrays)
+            names = (sample.name, *sample.others)
+    except BadFile:
+        names = ()
+    if len(names) > 1:
+        title += f" holds {len(names)} samples: {', '.join(names)} (--select)"
+    return title, nsid.summary(path)
 
 
 def experiments() -> dict[str, Path]:

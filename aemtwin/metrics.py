@@ -198,6 +198,57 @@ def coverage(
     return float(np.mean(np.abs(t - mu) <= half_width))
 
 
+def calibration_curve(
+    truth: ArrayLike, mean: ArrayLike, variance: ArrayLike, levels: ArrayLike
+) -> NDArray[np.float64]:
+    """Return how often the truth lies in the central interval of each level.
+
+    A calibrated prediction lies on the diagonal; a curve below it is overconfident,
+    one above it too careful. `coverage` is one point of it.
+
+    Args:
+        truth: True scalar of every candidate, (m,), any unit u; NaN is left out.
+        mean: Predicted mean of each, (m,), u; NaN covers nothing.
+        variance: Predicted variance of each, (m,), u², not negative.
+        levels: Probabilities that the intervals claim to hold, (k,), 0 to 1; that of 1
+            is the whole line.
+
+    Returns:
+        Share of the candidates whose truth lies inside, (k,), 0 to 1.
+
+    Raises:
+        ShapeMismatch: If truth and predictions differ in shape.
+        OutOfRange: If a level is not in 0 to 1, a variance is negative, or no truth is
+            known.
+
+    Source:
+        Kuleshov, Fenner and Ermon (2018), Proc. Mach. Learn. Res. 80, 2796, section
+        3.1, for central intervals as in Gneiting and Raftery (2007), section 6.2.
+
+    >>> calibration_curve([0.0, 1, 2], [0.0] * 3, [1.0] * 3, [0, 0.5, 0.9, 1]).round(2)
+    array([0.33, 0.33, 0.67, 1.  ])
+    """
+    nominal = np.asarray(levels, dtype=np.float64)
+    if not ((nominal >= 0) & (nominal <= 1)).all():  # also catches NaN
+        raise OutOfRange(
+            f"calibration_curve got levels from {np.min(nominal):g} to "
+            f"{np.max(nominal):g}; it takes probabilities, 0 to 1."
+        )
+    t, mu, v = _known(truth, mean, variance)
+    _require_variance("calibration_curve", v, v >= 0, "not negative")
+    normal = NormalDist()
+    widths = np.array(
+        [normal.inv_cdf((1 + p) / 2) if p < 1 else np.inf for p in nominal.ravel()]
+    )  # (k,) standard deviations
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.abs(t - mu) / np.sqrt(v)  # 0 / 0 is a hit
+    apart = np.where((v == 0) & (t == mu), 0.0, apart)
+    apart = np.sort(np.where(np.isnan(apart), np.inf, apart))
+    inside = np.searchsorted(apart, widths, side="right")
+    inside[np.isinf(widths)] = int(np.isfinite(mu).sum())
+    return np.asarray(inside / apart.size, dtype=np.float64)
+
+
 def _truth(truth: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(truth, dtype=np.float64)
     if values.ndim != 1:

@@ -153,10 +153,12 @@ def read_run(path: str | Path) -> RunRecord:
             "on: two processes wrote it. Measure again."
         )
     value = by_name["descriptor"][0]["data_keys"]["value"]
+    events = [_event(e) for e in by_name.get("event", [])]
+    _revalue(folder, events)
     return RunRecord(
         path=folder,
         start=by_name["start"][0],
-        events=[_event(e) for e in by_name.get("event", [])],
+        events=events,
         stop=_last_stop(documents),
         value_name=value["source"],
         value_units=value["units"],
@@ -181,6 +183,14 @@ def _event(document: Document) -> dict[str, Any]:
         "data": data,
         "timings": timings,
     }
+
+
+def _revalue(folder: Path, events: list[dict[str, Any]]) -> None:
+    """Give events the values that a learned scalarizer has computed again since."""
+    found = journal.load_maps(folder, "values") or {}
+    for event, value in zip(events, found.get("values", ()), strict=False):
+        event["data"]["value"] = float(value)
+        event["data"]["valid"] = math.isfinite(value)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -12,17 +12,20 @@ import math
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aemtwin import plots
 from aemtwin.errors import MissingExtra
-from aemtwin.plots import words
-from aemtwin.plots.style import quantity
+from aemtwin.plots import story, words
+from aemtwin.plots.reading import dose_units
+from aemtwin.plots.style import plain, quantity
 from aemtwin.plots.words import number, percent
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from aemtwin.record import RunRecord
 
 REPORT = "report.html"
@@ -58,6 +61,13 @@ COLUMNS = {  # of the scores: title, what it says, which value is best
     ),
 }
 
+COLUMN_TEXTS = [(title, text) for title, text, _ in COLUMNS.values()]
+SHARES = ("top_1_percent_found", "coverage_90")
+NO_BREAK = "\u00a0"  # a space
+SHORT = 18  # letters of a cell that stays on one line
+REM = 7.4  # width of a picture on the page, for each inch
+SLIM = 3.5  # inches, below which four maps stand side by side
+
 
 def write_report(run_folder: str | Path) -> Path:
     """Write `report.html` into a run's folder, whole or not at all.
@@ -75,12 +85,15 @@ def write_report(run_folder: str | Path) -> Path:
     from aemtwin.record import read_run
 
     record = read_run(run_folder)
-    path = Path(run_folder) / REPORT
-    page = render(record).encode("utf-8")
+    return write_page(render(record), Path(run_folder) / REPORT)
+
+
+def write_page(page: str, path: Path) -> Path:
+    """Write a page, whole or not at all, and return where it is."""
     handle, part = tempfile.mkstemp(prefix=".report-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(page)
+            file.write(page.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(part, 0o644)
@@ -91,11 +104,11 @@ def write_report(run_folder: str | Path) -> Path:
     return path
 
 
-def render(record: RunRecord) -> str:
-    """Return the report of a run as one HTML page.
+def page_of(template: str, **values: Any) -> str:
+    """Fill in one of the templates; what comes from outside is escaped.
 
     Raises:
-        MissingExtra: If jinja2 or matplotlib is not installed.
+        MissingExtra: If jinja2 is not installed.
     """
     try:
         import jinja2
@@ -111,65 +124,120 @@ def render(record: RunRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return templates.get_template("report.html.j2").render(
+    templates.filters["kept"] = _kept
+    return templates.get_template(template).render(**values)
+
+
+def _kept(text: str) -> str:
+    """Keep a number and its unit on one line; a long unit may have its own."""
+    number, space, unit = text.rpartition(" ")
+    between = NO_BREAK if len(text) <= SHORT else space
+    return number.replace(" ", NO_BREAK) + between * bool(space) + unit
+
+
+def render(record: RunRecord) -> str:
+    """Return the report of a run as one HTML page.
+
+    Raises:
+        MissingExtra: If jinja2 or matplotlib is not installed.
+    """
+    return page_of(
+        "report.html.j2",
         uid=record.uid,
-        device=words.device(record),
-        headline=words.headline(record),
-        facts=list(words.facts(record)),
-        status=words.status(record),
+        device=story.device(record),
+        headline=story.headline(record),
+        warnings=story.warnings(record),
+        status=story.status(record),
+        facts=list(story.facts(record)),
         pictures={kind: _picture(kind, record) for kind in plots.KINDS},
+        slim=plots.size("mean", record)[0] < SLIM,
         scores=_scores(record),
-        columns=[(title, text) for title, text, _ in COLUMNS.values()],
+        level_truth=story.level_truth(record),
+        columns=COLUMN_TEXTS,
         compilations=_compilations(record),
         notices=_notices(record),
-        identity=list(_flat(record.start.get("instrument", {}).get("identity", {}))),
-        hashes=_hashes(record),
+        identity=list(flat(record.start.get("instrument", {}).get("identity", {}))),
+        hashes=hashes(record),
         config=record.config_text,
-        environment=list(_flat(record.environment)),
+        environment=list(flat(record.environment)),
         **_commands(record),
     )
 
 
 def _picture(kind: str, record: RunRecord) -> dict[str, str]:
-    """One picture, or the sentence that stands for it."""
+    """One picture, or the sentence that stands for it; {} where it has no place."""
     missing = plots.missing(kind, record)
-    data = "" if missing else base64.b64encode(_png(kind, record)).decode("ascii")
-    return {
+    if kind == "latent" and missing:  # most surrogates have none
+        return {}
+    if kind == "dose" and (missing or dose_units(record) == "s"):
+        return {}
+    found = {
         "title": words.TITLES[kind],
         "caption": words.caption(kind, record),
         "alt": words.alt(kind, record),
-        "data": data,
         "missing": missing or "",
+        "data": "",
     }
+    return found if missing else found | drawn(plots.draw(kind, record))
 
 
-def _png(kind: str, record: RunRecord) -> bytes:
-    return plots.to_bytes(plots.draw(kind, record), "png")
+def drawn(figure: Figure) -> dict[str, str]:
+    """Return a figure as a page holds it: its bytes, and how wide it may be shown."""
+    data = base64.b64encode(plots.to_bytes(figure, "png")).decode("ascii")
+    return {"data": data, "rem": f"{REM * figure.get_figwidth():.1f}"}
 
 
 def _scores(record: RunRecord) -> list[dict[str, Any]]:
     """Rows of the table; each cell is (text, whether it is the column's best)."""
     if not record.scores:
         return []
-    rows, units = record.scores["rows"], record.value_units
-    cells: list[dict[str, Any]] = [
+    rows = score_rows(record.scores["rows"], record)
+    rows[0]["method"] += " (this run)"
+    return rows
+
+
+def score_rows(
+    rows: Sequence[Mapping[str, Any]], record: RunRecord, *, mark: bool = True
+) -> list[dict[str, Any]]:
+    """Return the rows of a table of scores.
+
+    Args:
+        rows: As in `RunRecord.scores`.
+        record: A run that tells the unit and the highest there is.
+        mark: Whether to mark the best of each column.
+
+    Returns:
+        method, n and cells of each; a cell is (text, whether it is the best).
+    """
+    like = [(record.scores or {}).get("truth_best", 0.0)]
+    table: list[dict[str, Any]] = [
         {"method": row["method"], "n": row["n"], "cells": []} for row in rows
     ]
-    for key, (*_, ideal) in COLUMNS.items():
+    for key in COLUMNS:
         values = [number(row.get(key)) for row in rows]
-        apart = [v if ideal == -math.inf else abs(v - ideal) for v in values]
-        least = min((a for a in apart if not math.isnan(a)), default=math.nan)
-        for into, value, off in zip(cells, values, apart, strict=True):
-            if math.isnan(value):
-                text = "–"
-            elif key in ("top_1_percent_found", "coverage_90"):
-                text = percent(value)
-            elif key == "nlpd":
-                text = f"{value:.3f}"
-            else:
-                text = quantity(value, units, 3, like=[record.scores["truth_best"]])
-            into["cells"].append((text, len(rows) > 1 and off == least))
-    return cells
+        best = best_of(key, values) if mark and len(rows) > 1 else set()
+        for i, (into, value) in enumerate(zip(table, values, strict=True)):
+            into["cells"].append(
+                (cell(key, value, record.value_units, like), i in best)
+            )
+    return table
+
+
+def best_of(key: str, values: Sequence[float]) -> set[int]:
+    """Return which values of a column are the best; NaN never is."""
+    ideal = COLUMNS[key][2]
+    apart = [v if ideal == -math.inf else abs(v - ideal) for v in values]
+    least = min((a for a in apart if not math.isnan(a)), default=math.nan)
+    return {i for i, a in enumerate(apart) if a == least}
+
+
+def cell(key: str, value: float, units: str, like: Sequence[float]) -> str:
+    """Return one score as a text; `like` chooses the prefix of its unit."""
+    if math.isnan(value):
+        return "–"
+    if key in SHARES:
+        return percent(value)
+    return plain(value) if key == "nlpd" else quantity(value, units, 3, like=like)
 
 
 def _compilations(record: RunRecord) -> str:
@@ -185,7 +253,8 @@ def _notices(record: RunRecord) -> list[str]:
     return [f"Measurement {number}: {text}" for number, text in said if text]
 
 
-def _hashes(record: RunRecord) -> list[str]:
+def hashes(record: RunRecord) -> list[str]:
+    """Return the SHA-256 of the data behind a twin; none of a real instrument."""
     identity = record.start.get("instrument", {}).get("identity", {})
     return [str(value) for key, value in identity.items() if key.endswith("sha256")]
 
@@ -202,9 +271,10 @@ def _commands(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Give nested tables as pairs of a dotted key and a text."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         elif value not in ("", None, [], ()):
             yield f"{prefix}{key}", str(value)

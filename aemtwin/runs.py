@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[Campaign, State, Decision], None]
+OnBegin = Callable[[Campaign], None]
 
 
 class Run:
@@ -107,6 +108,7 @@ def run(
     *,
     scalarizer: str | Callable[[Measurement], float] | None = None,
     on_step: OnStep | None = None,
+    on_begin: OnBegin | None = None,
     **options: Any,
 ) -> Run:
     """Run a campaign from begin to end.
@@ -118,6 +120,7 @@ def run(
         scalarizer: What is sought: a name with parameters, such as
             "band_intensity:low=1.6,high=1.9", or any function of a `Measurement`.
         on_step: Told of each measurement.
+        on_begin: Told once, before the first frame is taken.
         **options: Fields of `CampaignConfig`.
 
     Raises:
@@ -146,7 +149,7 @@ def run(
     (folder / journal.CONFIG).write_text(resolved.to_toml(), encoding="utf-8")
     try:
         with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
-            _go(device, resolved, folder, uid, sought, on_step)
+            _go(device, resolved, folder, uid, sought, on_step, on_begin)
     except BaseException:
         if not lifecycle.written(folder):  # nothing was done: leave nothing behind
             shutil.rmtree(folder)
@@ -160,6 +163,7 @@ def resume(
     *,
     scalarizer: Callable[[Measurement], float] | None = None,
     on_step: OnStep | None = None,
+    on_begin: OnBegin | None = None,
 ) -> Run:
     """Go on with a run that was cut off; the result is that of one never cut off.
 
@@ -169,6 +173,7 @@ def resume(
         scalarizer: The function that was given to `run`, where it has no name by which
             it can be imported.
         on_step: Told of each further measurement.
+        on_begin: Told once, before it goes on.
 
     Raises:
         BadJournal: If the folder is not that of a run, or of another instrument.
@@ -181,7 +186,7 @@ def resume(
     resolved = configuration.load(folder / journal.CONFIG)
     sought = None if scalarizer is None else scalarizers.get(scalarizer)
     with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
-        _go(device, resolved, folder, folder.name, sought, on_step)
+        _go(device, resolved, folder, folder.name, sought, on_step, on_begin)
     return Run(folder)
 
 
@@ -192,6 +197,7 @@ def _go(
     uid: str,
     sought: Scalarizer | None,
     on_step: OnStep | None,
+    on_begin: OnBegin | None,
 ) -> None:
     """Do what is left of a run and close it."""
     prepare_jax()
@@ -202,6 +208,8 @@ def _go(
     ):
         campaign = Campaign(device, config, record, uid, scalarizer=sought)
         lifecycle.require_same_instrument(campaign)
+        if on_begin is not None:
+            on_begin(campaign)
         told = None if on_step is None else (lambda s, d: on_step(campaign, s, d))
         try:
             state, belief = lifecycle.measure(campaign, told)

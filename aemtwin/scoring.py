@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from aemtwin import metrics
 from aemtwin.campaign import Campaign
-from aemtwin.decisions import Belief
+from aemtwin.decisions import Belief, State
 from aemtwin.errors import NotSupported, TruthRefused
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.measurement import Measurement
 from aemtwin.record import RunRecord
+from aemtwin.scalarizers import Scalarizer
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,14 @@ LEVEL = 0.9  # of the intervals whose coverage is told
 
 
 def true_values(
-    instrument: Instrument, campaign: Campaign
+    instrument: Instrument, campaign: Campaign, scalarizer: Scalarizer
 ) -> NDArray[np.float64] | None:
     """Return the number sought at every candidate without noise, (m,).
+
+    Args:
+        instrument: What was measured with.
+        campaign: The run.
+        scalarizer: What it sought, as learned by the end.
 
     None where nobody knows it: a real instrument, or a twin served without truth.
     """
@@ -41,12 +47,13 @@ def true_values(
         return None
     config, values = campaign.config, list[float]()
     dwell_s = config.dwell_s or campaign.mode.dwell_s.default
+    asked = () if config.dwell_s is None else (config.dwell_s,)
     try:
         for begin in range(0, len(campaign.candidates), CHUNK):
             points = campaign.candidates[begin : begin + CHUNK]
-            told = tell(campaign.mode.name, points)
+            told = tell(campaign.mode.name, points, *asked)
             values += [
-                campaign.scalarizer(_spot(told, i, dwell_s, config.parameters))
+                scalarizer(_spot(told, i, dwell_s, config.parameters))
                 for i in range(len(points))
             ]
     except (TruthRefused, NotSupported):
@@ -78,13 +85,18 @@ def _spot(
 def row(
     method: str,
     truth: NDArray[np.float64],
-    indices: Sequence[int],
+    state: State,
     belief: Belief | None,
 ) -> dict[str, Any]:
-    """Return one line of the table: what was found, and how good the map is."""
+    """Return one line of the table: what was found, and how good the map is.
+
+    A spot counts as found where it gave a value; `n` counts the others too.
+    """
+    valid = np.isfinite(np.array(state.values, np.float64))
+    indices = np.array(state.indices, np.int64)[valid]
     scores: dict[str, Any] = {
         "method": method,
-        "n": len(indices),
+        "n": len(state.indices),
         "top_1_percent_found": metrics.top_fraction_found(truth, indices, 0.01),
         "regret": _number(metrics.simple_regret(truth, indices)),
         "rmse": None,
@@ -103,19 +115,29 @@ def row(
 
 def table(
     truth: NDArray[np.float64],
-    methods: Mapping[str, tuple[Sequence[int], Belief | None]],
+    methods: Mapping[str, tuple[State, Belief | None]],
     record: RunRecord,
 ) -> dict[str, Any]:
     """Return all scores of a run and of what it is compared with."""
     return {
         "rows": [row(name, truth, *found) for name, found in methods.items()],
         "curves": {
-            name: [_number(v) for v in metrics.best_so_far(truth, indices)]
-            for name, (indices, _) in methods.items()
+            name: [_number(v) for v in _curve(truth, state)]
+            for name, (state, _) in methods.items()
         },
         "truth_best": float(np.nanmax(truth)),
         "units": record.value_units,
     }
+
+
+def _curve(truth: NDArray[np.float64], state: State) -> NDArray[np.float64]:
+    """Return the best true value found so far, (n,); spots without one find none."""
+    found = np.where(
+        np.isfinite(np.array(state.values, np.float64)),
+        truth[list(state.indices)],
+        np.nan,
+    )
+    return np.asarray(np.fmax.accumulate(found), np.float64)
 
 
 def _number(value: float) -> float | None:

@@ -22,19 +22,33 @@ from rich.table import Table
 
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Decision, State
-from aemtwin.errors import MissingExtra
+from aemtwin.errors import BadJournal, MissingExtra
+from aemtwin.stopping import Stopping
 
 if TYPE_CHECKING:
     from aemtwin.runs import Run
 
 EVERY = 10  # measurements between lines where nobody watches a bar
+DEMO = {  # experiment -> what is about to happen
+    "pfm_line": "A piezoresponse force microscope (synthetic, pfm_loops) is served "
+    "from a process of its own;\na neural network that looks at its images, with a "
+    "Gaussian process on top, seeks the widest\nswitching loop on a field of 2 µm: "
+    "{} first points, then {} that it chooses.",
+    "stem_line": "A scanning transmission electron microscope (synthetic, stem_eels) "
+    "is served from a process\nof its own; a neural network that looks at its image, "
+    "with a Gaussian process on top, seeks\nthe strongest surface plasmon: {} first "
+    "points, then {} that it chooses.",
+}
 
 
 class Watcher:
     """Told of each measurement; remembers the split of the time and the folder."""
 
-    def __init__(self, bar: Progress | None, console: Console) -> None:
+    def __init__(
+        self, bar: Progress | None, console: Console, stopping: Stopping
+    ) -> None:
         self.folder: Path | None = None
+        self._stopping = stopping
         self._bar, self._console = bar, console
         self._begin = time.monotonic()
         self._task = (
@@ -44,9 +58,15 @@ class Watcher:
         )
         self._spent = dict.fromkeys(("move", "measure", "fit", "decide"), 0.0)
 
+    def begun(self, campaign: Campaign) -> None:
+        """Tell what was settled; from now on the run can be resumed."""
+        self.folder = campaign.journal.folder
+        for line in choices(campaign):
+            self._console.print(line, highlight=False)
+        self._stopping.begin()
+
     def __call__(self, campaign: Campaign, state: State, decision: Decision) -> None:
         """Show one more measurement."""
-        self.folder = campaign.journal.folder
         for name in self._spent:
             self._spent[name] += decision.timings.get(f"{name}_s", 0.0)
         done, total = len(state.indices), campaign.steps()
@@ -67,6 +87,32 @@ class Watcher:
             left = (total - done) * (time.monotonic() - self._begin) / max(done, 1)
             line = f"{done}/{total}  {best}  {split}  about {left:.0f} s left"
             self._console.print(line, highlight=False)
+        self._stopping.step_done(more=done < total)
+
+
+def choices(campaign: Campaign) -> list[str]:
+    """Return what was settled without anybody saying so: the mode, the images read."""
+    lines = []
+    others = [m.name for m in campaign.spec.modes if m.name != campaign.mode.name]
+    if others and campaign.config.mode is None:
+        lines.append(f"measuring {campaign.mode.name} (or --mode: {', '.join(others)})")
+    inputs, name = campaign.config.inputs, campaign.surrogate.name
+    if campaign.images:
+        scales = ", ".join(str(scale) for scale in inputs.scales)
+        lines.append(
+            f"{name} reads patches of {', '.join(campaign.images)}: {inputs.size} x "
+            f"{inputs.size} pixels at scale {scales}"
+        )
+    elif getattr(campaign.surrogate, "patches", False):
+        lines.append(
+            f"{name} sees positions alone: no image here was measured by itself"
+        )
+    if any(campaign.spec.channel(name).derived for name in campaign.images):
+        lines.append(
+            "leaky: images computed from the spectra are read, so the scores say "
+            "nothing about an experiment"
+        )
+    return lines
 
 
 def require_pictures() -> None:
@@ -85,26 +131,34 @@ def require_pictures() -> None:
 
 @contextmanager
 def progress() -> Iterator[Watcher]:
-    """Show progress while the block runs: a bar on a terminal, lines elsewhere."""
+    """Show progress while the block runs: a bar on a terminal, lines elsewhere.
+
+    Ctrl-C stops cleanly meanwhile, as `aemtwin.stopping` says.
+    """
     console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        yield Watcher(None, console)
-        return
-    with Progress(
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[best]}", style="bold"),
-        TextColumn("{task.fields[split]}", style="dim"),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        yield Watcher(bar, console)
+    with Stopping().listening() as stopping:
+        if not sys.stderr.isatty():
+            yield Watcher(None, console, stopping)
+            return
+        with Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[best]}", style="bold"),
+            TextColumn("{task.fields[split]}", style="dim"),
+            TimeRemainingColumn(),
+            console=console,
+        ) as bar:
+            yield Watcher(bar, console, stopping)
 
 
 def summary(done: Run) -> str:
     """Return what a run found, and its scores beside chance if they are known."""
-    best = done.best
+    try:
+        best = done.best
+    except BadJournal:
+        n, name = len(done.record.events), done.record.value_name
+        return f"none of {n} measurements gave a value of {name}"
     x, y = (value * 1e9 for value in best["position"])
     found = (
         f"best found: {best['value']:.4g} {best['units']} at x = {x:.1f} nm, "
@@ -120,13 +174,13 @@ def summary(done: Run) -> str:
     for row in scores["rows"]:
         lines.append(
             f"  {row['method']:<14} top 1 % found {row['top_1_percent_found']:6.1%}   "
-            f"regret {row['regret']:.3g}   map RMSE {_number(row['rmse'])}   "
+            f"regret {row['regret']:.4g}   map RMSE {_number(row['rmse'])}   "
             f"90 % interval covers {_number(row['coverage_90'], '.0%')}"
         )
     return "\n".join(lines)
 
 
-def _number(value: float | None, form: str = ".3g") -> str:
+def _number(value: float | None, form: str = ".4g") -> str:
     return "-" if value is None else format(value, form)
 
 
@@ -139,7 +193,7 @@ def tell_arrays(title: str, arrays: list[dict[str, Any]]) -> None:
     """Print what a file holds, one row an array; see `aemtwin.formats.nsid.summary`."""
     table = Table(title=title, title_justify="left")
     for column in ("array", "shape", "dtype", "quantity (unit)", "axes"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for array in arrays:
         table.add_row(
             array["name"],

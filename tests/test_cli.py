@@ -60,7 +60,7 @@ def test_the_demo_prints_what_it_found_and_where_the_report_is(demo):
     where, done = demo
     assert re.search(r"best found: [\d.]+ pm·V at x = .* nm", done.stdout)
     assert "the truth's best is" in done.stdout
-    assert re.search(r"gp \+ log_ei +top 1 % found", done.stdout)
+    assert re.search(r"dkl \+ log_ei +top 1 % found", done.stdout)
     assert re.search(r"random +top 1 % found", done.stdout)
     report = where / re.search(r"report: (\S+)", done.stdout)[1]
     assert report.is_file()

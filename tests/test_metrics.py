@@ -9,6 +9,7 @@ from scipy import stats
 from aemtwin.errors import OutOfRange, ShapeMismatch, WrongType
 from aemtwin.metrics import (
     best_so_far,
+    calibration_curve,
     coverage,
     nlpd,
     rmse,
@@ -105,6 +106,33 @@ def test_a_prediction_without_variance_covers_only_what_it_hits():
 
 def test_a_missing_prediction_makes_the_map_error_nan():
     assert np.isnan(rmse([1.0, 2], [1.0, np.nan]))
+
+
+def test_the_calibration_curve_is_the_coverage_at_every_level():
+    levels = [0.1, 0.5, 0.9, 0.99]
+    curve = calibration_curve(HOLES, MEAN, VARIANCE, levels)
+    assert curve.tolist() == [coverage(HOLES, MEAN, VARIANCE, p) for p in levels]
+    assert np.all(np.diff(curve) >= 0)
+
+
+def test_the_calibration_curve_ends_at_none_and_all():
+    assert calibration_curve(TRUTH, MEAN, VARIANCE, [0, 1]).tolist() == [0, 1]
+    exact = calibration_curve([1.0, 2], [1.0, 1], [0.0, 0], [0, 0.5, 1])
+    assert exact.tolist() == [0.5, 0.5, 1]
+
+
+def test_a_calibrated_prediction_lies_on_the_diagonal():
+    truth = np.random.default_rng(0).normal(3, 2, size=20_000)
+    levels = np.linspace(0, 1, 21)
+    found = calibration_curve(truth, np.full(20_000, 3.0), np.full(20_000, 4.0), levels)
+    assert np.abs(found - levels).max() < 0.012
+
+
+def test_levels_that_are_no_probabilities_are_refused():
+    with pytest.raises(OutOfRange, match="probabilities"):
+        calibration_curve(TRUTH, MEAN, VARIANCE, [50, 90])
+    with pytest.raises(OutOfRange, match="not negative"):
+        calibration_curve([1.0], [1.0], [-1.0], [0.5])
 
 
 @pytest.mark.parametrize("fraction", [0, 1.01, -1, float("nan")])

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,14 @@ class Reader(HTMLParser):
 READ = Reader(PAGE)
 
 
+@pytest.fixture(autouse=True)
+def no_drawing(monkeypatch):
+    """Let pages be about words: their pictures are drawn in `tests/plots`."""
+    figure = SimpleNamespace(get_figwidth=lambda: 4.8)
+    monkeypatch.setattr(report.plots, "draw", lambda kind, record: figure)
+    monkeypatch.setattr(report.plots, "to_bytes", lambda figure, ending: b"picture")
+
+
 def read(**changes) -> Reader:
     return Reader(report.render(fake.record(n=14, side=12, **changes)))
 
@@ -76,8 +85,8 @@ def test_the_page_asks_for_nothing_outside_itself():
 
 
 def test_every_picture_is_a_png_with_a_text_of_its_own():
-    assert len(READ.images) == 8
-    assert len({image["alt"] for image in READ.images}) == 8
+    assert len(READ.images) == 10
+    assert len({image["alt"] for image in READ.images}) == 10
     for image in READ.images:
         assert len(image["alt"]) > 40
         kind, _, data = image["src"].partition(",")
@@ -133,9 +142,9 @@ def test_what_comes_from_outside_is_escaped():
     assert hostile in page.text
 
 
-def test_the_same_run_gives_the_same_page():
-    first, second = (report.render(fake.record(n=14, side=12)) for _ in range(2))
-    assert first == second
+def test_the_same_run_gives_the_same_page(monkeypatch):
+    monkeypatch.undo()
+    assert report.render(fake.record()) == PAGE
 
 
 def test_an_instrument_without_truth_is_called_so_and_nothing_vanishes():
@@ -146,7 +155,7 @@ def test_an_instrument_without_truth_is_called_so_and_nothing_vanishes():
     assert "truth not known" in page.text
     assert "There are no scores" in page.text
     assert "There is no data hash" in page.text
-    assert len(page.images) == 8
+    assert len(page.images) == 9  # no calibration
 
 
 def test_a_run_that_was_aborted_before_it_measured_says_so_everywhere():
@@ -180,6 +189,41 @@ def test_what_the_instrument_said_is_told():
     event = fake.record(n=1, side=12).events[0]
     told = {**event, "data": {**event["data"], "notices": "moved off the grid"}}
     assert "Measurement 1: moved off the grid" in read(events=[told]).text
+
+
+def test_a_huge_log_density_stays_short_and_equal_truths_are_told():
+    row = {**RECORD.scores["rows"][0], "nlpd": 123456789.0}
+    scores = {**RECORD.scores, "rows": [row]}
+    truth = fake.record(n=14, side=12).truth * 0 + 1e-12
+    page = read(scores=scores, truth=truth)
+    assert "1.235 × 10⁸" in page.text
+    assert "All true values are equal" in page.text
+    assert "All true values are equal" not in READ.text
+
+
+def test_structural_input_that_knows_the_spectra_is_warned_of():
+    leaky = {"inputs": {"leaky": True}}
+    start = {**fake.record().start, "images": ["opening"]}
+    page = read(config=leaky, start=start)
+    assert "Structural input is derived from the spectra (leaky = true)" in page.text
+    allowed = read(config=leaky, start={**start, "images": ["topography"]})
+    assert "derived from the spectra" not in allowed.text
+    assert "leaky = true" not in READ.text
+
+
+def test_pictures_that_most_runs_cannot_have_are_left_out_in_silence():
+    record = fake.record(n=14, side=12)
+    maps = {k: v for k, v in record.maps.items() if k != "latent"}
+    page = read(maps=maps)
+    assert "latent" not in page.text.lower()
+    assert len(page.images) == len(READ.images) - 1
+
+
+def test_the_dose_is_shown_where_it_is_more_than_time():
+    instrument = {**RECORD.start["instrument"], "dose_units": "electrons"}
+    page = read(start={**RECORD.start, "instrument": instrument})
+    assert any("dose over the candidates" in image["alt"] for image in page.images)
+    assert not any("dose over the candidates" in image["alt"] for image in READ.images)
 
 
 def test_the_report_is_written_whole_into_the_run_folder(tmp_path, monkeypatch):

@@ -37,6 +37,8 @@ PARTS = (
     ("decide_s", "decide", PURPLE),
 )
 
+PEAK = 50.0  # times the median, from which a peak flattens the rest of a spectrum
+
 
 def spectra(record: RunRecord, ax: Axes) -> None:
     """Draw the spectra, or loops, with the highest and the lowest valid value.
@@ -79,8 +81,17 @@ def spectra(record: RunRecord, ax: Axes) -> None:
         )
     ax.set_xlabel(with_unit(axis.quantity or axis.name, x_unit))
     ax.set_ylabel(with_unit(f"|{name}|" if complex_valued else name, y_unit))
+    _dwarfed(ax, np.concatenate(arrays) * y_factor)
     ax.grid(color="0.9", lw=0.6)
-    _key_below(ax, columns=1)
+    key_below(ax, columns=1)
+
+
+def _dwarfed(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Take a logarithmic axis where one peak would flatten all the rest."""
+    above = values[values > 0]
+    if values.min() >= 0 and above.size and values.max() > PEAK * np.median(above):
+        ax.set_yscale("log", nonpositive="mask")
+        ax.set_ylim(float(np.quantile(above, 0.01)) / 1.5, float(values.max()) * 2)
 
 
 def learning_curve(record: RunRecord, ax: Axes) -> None:
@@ -137,11 +148,11 @@ def learning_curve(record: RunRecord, ax: Axes) -> None:
         )
     longest = max(curve.size for curve in curves.values())
     ax.set_xlim(0.5, longest + 0.5)
-    _whole_numbers(ax)
+    whole_numbers(ax)
     ax.set_xlabel("measurements")
-    ax.set_ylabel(with_unit(f"{what} {record.value_name}", unit))
+    ax.set_ylabel(on_two_lines(with_unit(f"{what} {record.value_name}", unit)))
     ax.grid(color="0.85", lw=0.6)
-    _key_below(ax, columns=2)
+    key_below(ax, columns=2)
 
 
 def step_times(record: RunRecord, ax: Axes) -> None:
@@ -179,11 +190,21 @@ def step_times(record: RunRecord, ax: Axes) -> None:
     ax.set_xlim(0.4, len(totals) + 0.6)
     ax.set_ylim(0, limit * factor or 1)
     _cut_off(ax, steps, totals, limit)
-    _whole_numbers(ax)
+    whole_numbers(ax)
     ax.set_xlabel("step")
     ax.set_ylabel(with_unit("time", unit))
     ax.grid(axis="y", color="0.85", lw=0.6)
-    _key_below(ax, columns=4, title="median of each part, where it took place")
+    key_below(ax, columns=4, title="median of each part, where it took place")
+
+
+def usual_times(record: RunRecord) -> dict[str, float]:
+    """Return the median of each of `PARTS`, seconds, over the steps that had it."""
+    found = {}
+    for key, *_ in PARTS:
+        spent = [_seconds(event["timings"].get(key)) for event in record.events]
+        if took := [seconds for seconds in spent if seconds > 0]:
+            found[key] = float(np.median(took))
+    return found
 
 
 def _usual(part: NDArray[np.float64]) -> str:
@@ -209,13 +230,24 @@ def _cut_off(
         )
 
 
-def _whole_numbers(ax: Axes) -> None:
+def on_two_lines(label: str, most: int = 32) -> str:
+    """Return a label with its unit below it, where both are too long for one line.
+
+    >>> on_two_lines("best true band intensity (10³ counts·eV)")
+    'best true band intensity\\n(10³ counts·eV)'
+    """
+    return label.replace(" (", "\n(", 1) if len(label) > most else label
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Put ticks at whole numbers of measurements alone."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-def _key_below(ax: Axes, columns: int, title: str | None = None) -> None:
+def key_below(ax: Axes, columns: int, title: str | None = None) -> None:
+    """Put the key below the axis label, where it hides no curve."""
     ax.legend(
         loc="upper center",
         bbox_to_anchor=(0.5, -0.17),

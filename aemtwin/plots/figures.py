@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aemtwin.errors import unknown
+from aemtwin.plots.calibration import calibration
 from aemtwin.plots.curves import learning_curve, spectra, step_times
+from aemtwin.plots.dose import dose
+from aemtwin.plots.latent import latent
 from aemtwin.plots.maps import acquisition, mean, measured, uncertainty
+from aemtwin.plots.reading import grid, missing
 from aemtwin.plots.style import SETTINGS, drawing
-from aemtwin.plots.trajectory import overview
+from aemtwin.plots.trajectory import NARROW, overview
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,19 +34,26 @@ KINDS: dict[str, Callable[[RunRecord, Axes], None]] = {
     "mean": mean,
     "uncertainty": uncertainty,
     "acquisition": acquisition,
+    "latent": latent,
+    "dose": dose,
     "spectra": spectra,
     "learning_curve": learning_curve,
+    "calibration": calibration,
     "step_times": step_times,
 }
 
 ALIASES = {"trajectory": "overview"}  # other names that `draw` takes
-MAP, WIDE = (4.8, 4.0), (7.6, 3.4)  # inches
+WIDE = 7.6, 3.4  # inches, as all sizes
 SIZES = {
-    "overview": (5.0, 4.75),
+    "latent": (5.0, 4.15),
     "spectra": (5.0, 4.15),
+    "calibration": (4.8, 4.9),
     "learning_curve": WIDE,
     "step_times": WIDE,
 }
+SIDE = 3.2  # of a square field in the picture
+LONGEST = 5.6, 4.3  # width and height of a field in the picture
+SLIMMEST = 3.0  # width of a picture, which has a title
 FORMATS = ("png", "svg", "pdf")
 NO_TRACE = {
     "png": {"Software": None},
@@ -68,9 +79,32 @@ def draw(kind: str, record: RunRecord) -> Figure:
     kind = ALIASES.get(kind, kind)
     if kind not in KINDS:
         raise unknown("picture", kind, KINDS, "See aemtwin.plots.KINDS.")
-    with drawing(*SIZES.get(kind, MAP)) as figure:
+    with drawing(*size(kind, record)) as figure:
         KINDS[kind](record, figure.add_subplot())
     return figure
+
+
+def size(kind: str, record: RunRecord) -> tuple[float, float]:
+    """Return width and height of a picture in inches; maps follow their field.
+
+    Args:
+        kind: One of `KINDS`.
+        record: The run.
+    """
+    if kind in SIZES:
+        return SIZES[kind]
+    if missing(kind, record) is not None:
+        return SIDE + 1.6, SIDE + 0.8
+    field = grid(record)
+    height = min(SIDE * field.aspect**0.5, LONGEST[1])
+    width = min(height / field.aspect, LONGEST[0])
+    height = width * field.aspect
+    # labels of the axes, and the colour bar beside or below
+    width, height = width + (0.9 if field.flat else 1.6), height + 0.8
+    height += 0.85 if field.flat else 0.0
+    if kind == "overview":
+        height += 0.8 if field.aspect > NARROW else 0.4
+    return max(width, SLIMMEST), height
 
 
 def to_bytes(figure: Figure, ending: str = "png") -> bytes:

@@ -52,7 +52,7 @@ def measured(record: RunRecord, ax: Axes) -> None:
         linewidths=0.5,
         zorder=4,
     )
-    colour_bar(ax, drawn, with_unit(record.value_name, unit))
+    colour_bar(ax, drawn, with_unit(record.value_name, unit), below=field.flat)
     frame_axes(ax, field)
 
 
@@ -74,7 +74,7 @@ def uncertainty(record: RunRecord, ax: Axes) -> None:
         record: The run.
         ax: Where to draw.
     """
-    _map(record, ax, "uncertainty", "sd", "Uncertainty (standard deviation)", "cividis")
+    _map(record, ax, "uncertainty", "sd", "Uncertainty", "cividis")
 
 
 def acquisition(record: RunRecord, ax: Axes) -> None:
@@ -122,7 +122,7 @@ def _map(
     look = {"cmap": cmap, "vmin": low * factor, "vmax": high * factor}
     drawn = image(ax, field.x, field.y, values * factor, **look)
     beyond = "min" if np.nanmin(values) < low else "neither"
-    colour_bar(ax, drawn, label, extend=beyond)
+    colour_bar(ax, drawn, label, extend=beyond, below=field.flat)
     _spots(record, ax, field)
     if kind == "acquisition":
         _highest(ax, field, values)
@@ -163,6 +163,8 @@ def frame_axes(ax: Axes, field: Grid) -> None:
     for values, set_limits in ((field.x, ax.set_xlim), (field.y, ax.set_ylim)):
         step = np.ptp(values) / max(values.size - 1, 1) or 1.0
         set_limits(values.min() - step / 2, values.max() + step / 2)
-    ax.set_aspect("equal")
+    ax.set_aspect("equal", anchor="W")
+    if field.aspect > 1.5:  # no room for all tick labels
+        ax.locator_params(axis="x", nbins=max(2, round(6 / field.aspect)))
     ax.set_xlabel(f"x ({field.unit})")
     ax.set_ylabel(f"y ({field.unit})")

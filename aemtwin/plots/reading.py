@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from aemtwin.journal import load_spectrum, spectrum_path
+from aemtwin.plots.coverage import why_none
 from aemtwin.plots.style import scale
 
 if TYPE_CHECKING:
     from aemtwin.record import RunRecord
 
 Array = NDArray[np.float64]
+FLAT = 0.45  # height divided by width, below which a field is flat
 
 
 class Points(NamedTuple):
@@ -46,6 +49,20 @@ class Grid(NamedTuple):
     shape: tuple[int, int]
     factor: float  # from metres to `unit`
     unit: str
+
+    @property
+    def flat(self) -> bool:
+        """Whether the field is so much wider than high that bars go below it."""
+        return self.aspect < FLAT
+
+    @property
+    def aspect(self) -> float:
+        """Height of the field divided by its width, pixels at the border included."""
+        wide, high = (
+            np.ptp(values) * (1 + 1 / max(values.size - 1, 1)) or 1.0
+            for values in (self.x, self.y)
+        )
+        return float(high / wide)
 
 
 def points(record: RunRecord) -> Points:
@@ -114,6 +131,14 @@ def missing(kind: str, record: RunRecord) -> str | None:
         if not np.isfinite(record.maps[_map(kind)]).any():
             return f"The last map of the {WORDS[kind]} holds no finite value."
         return None
+    if kind == "latent":
+        return _no_latent(record)
+    if kind == "dose":
+        if doses(record).any() or frame_dose(record) > 0:
+            return None
+        return "No dose is on record: nothing was measured, or nobody counted."
+    if kind == "calibration":
+        return why_none(record)
     if not count:
         return nothing
     if kind in ("spectra", "learning_curve") and not valid:
@@ -121,6 +146,38 @@ def missing(kind: str, record: RunRecord) -> str | None:
     return None
 
 
+def _no_latent(record: RunRecord) -> str | None:
+    latent = None if record.maps is None else record.maps.get("latent")
+    if latent is not None:
+        return None if np.isfinite(latent).all(axis=1).any() else NO_PLACE
+    name = (record.config.get("surrogate") or {}).get("name", "its surrogate")
+    if name != "dkl":
+        return (
+            f"This run has no latent space: {name} learns no features of its own, as "
+            "the surrogate dkl does."
+        )
+    return "The latent space is kept when a run ends, which this one has not."
+
+
+def doses(record: RunRecord) -> Array:
+    """Return the dose of every measurement, (n,), in `dose_units`."""
+    said = (_number(event["data"].get("dose")) for event in record.events)
+    return np.nan_to_num(np.array(list(said), dtype=np.float64))
+
+
+def frame_dose(record: RunRecord) -> float:
+    """Return the dose of the frame taken first, in `dose_units`; 0 without one."""
+    if record.overview is None or not spectrum_path(record.path, 0).exists():
+        return 0.0
+    return float(load_spectrum(record.path, 0).dose)
+
+
+def dose_units(record: RunRecord) -> str:
+    """Return the unit of dose: "s" on the specimen, or "electrons"."""
+    return str(record.start.get("instrument", {}).get("dose_units") or "s")
+
+
+NO_PLACE = "The latent space on record holds no finite place."
 WORDS = {
     "mean": "predicted mean",
     "uncertainty": "uncertainty",

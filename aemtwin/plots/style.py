@@ -112,12 +112,34 @@ def quantity(
     ('412 nm', '0.5', '25 × 10⁻⁶ counts')
     >>> quantity(0, "m", like=[3e-12])
     '0 pm'
+    >>> quantity(0, "counts", like=[25e3])
+    '0 counts'
+    >>> quantity(1153.2, "counts", 3, like=[4011.0])
+    '1153 counts'
     """
     if not math.isfinite(value):
         return "none" if math.isnan(value) else f"{value} {units}".strip()
     factor, label = scale([value] if like is None else like, units)
+    if value == 0 and label.startswith("10"):
+        label = units
     times = "× " if label.startswith("10") else ""
-    return f"{value * factor:.{digits}g} {times}{label}".strip()
+    number = value * factor
+    short = f"{number:.{digits}g}"
+    if "e" in short and 1 <= abs(number) < 1e5:  # no digit is hidden by writing all
+        short = f"{number:.0f}"
+    return f"{short} {times}{label}".strip()
+
+
+def plain(value: float, digits: int = 4) -> str:
+    """Return a number without a unit, of any size.
+
+    >>> plain(2.71828), plain(-0.5), plain(123456.0)
+    ('2.718', '-0.5', '1.235 × 10⁵')
+    """
+    text, _, exponent = f"{value:.{digits}g}".partition("e")
+    if not exponent:
+        return text
+    return f"{text} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def with_unit(text: str, units: str) -> str:
@@ -169,11 +191,46 @@ def image(
     return mesh
 
 
-def colour_bar(ax: Axes, mappable: Any, label: str, extend: str = "neither") -> None:
-    """Put a colour bar beside a map, as high as the map is."""
-    beside = ax.inset_axes((1.03, 0.0, 0.05, 1.0))
-    bar = ax.figure.colorbar(mappable, cax=beside, label=label, extend=extend)
+def colour_bar(
+    ax: Axes,
+    mappable: Any,
+    label: str,
+    extend: str = "neither",
+    *,
+    below: bool = False,
+) -> None:
+    """Put a colour bar beside a map, as high as the map is, or below a flat one.
+
+    Its thickness and its distance are inches, so that it is as thick beside a narrow
+    map as beside a wide one.
+    """
+    if below:
+        beside = ax.inset_axes((0.0, -0.64, 1.0, 0.13), transform=inches(ax, "y", 0))
+    else:
+        beside = ax.inset_axes((0.08, 0.0, 0.14, 1.0), transform=inches(ax, "x", 1))
+    way = "horizontal" if below else "vertical"
+    bar = ax.figure.colorbar(
+        mappable, cax=beside, label=label, extend=extend, orientation=way
+    )
     bar.outline.set_linewidth(0.6)
+
+
+def inches(ax: Axes, along: str, start: float) -> Any:
+    """Return a transform that counts inches from an edge of the axes along x or y.
+
+    Args:
+        ax: The axes; across, the transform is theirs, 0 to 1.
+        along: "x" or "y".
+        start: The edge: 0, left or lower, or 1, right or upper.
+    """
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
+
+    edge = (start, 0.0) if along == "x" else (0.0, start)
+    to_screen: Any = ax.transAxes
+    count = ax.figure.dpi_scale_trans + ScaledTranslation(*edge, to_screen)
+    if along == "x":
+        return blended_transform_factory(count, ax.transAxes)
+    return blended_transform_factory(ax.transAxes, count)
 
 
 def say(ax: Axes, sentence: str) -> None:

@@ -1,7 +1,8 @@
 """The overview frame with the probe's way over it.
 
-The last ten measurements are numbered, since the straight lines between fifty points
-would bury the image; the rest stays faint. The maps are in `aemtwin.plots.maps`.
+The last measurements are numbered, ten of them or, in a narrow field, five, since the
+straight lines between fifty points would bury the image; the rest stays faint. The maps
+are in `aemtwin.plots.maps`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aemtwin.plots.style import (
     YELLOW,
     colour_bar,
     image,
+    inches,
     say,
     scale,
     with_unit,
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
     from aemtwin.record import RunRecord
 
-NUMBERED = 10
+NUMBERED = 10, 5  # measurements, in a usual and in a narrow or flat field
+NARROW = 1.6  # height divided by width, from which the key has one column
 ANGLES = np.deg2rad([45, 135, -45, -135, 90, 0, 180, -90])
 RADII = (0.045, 0.07, 0.1, 0.14, 0.18)  # of the field's longer side
 
@@ -58,10 +61,11 @@ def overview(record: RunRecord, ax: Axes) -> None:
             values = values - np.nanmin(values)
         drawn = image(ax, x, y, values * factor, cmap="gray")
         name = frame.get("channel") or frame.get("quantity") or "signal"
-        colour_bar(ax, drawn, with_unit(name, unit))
+        colour_bar(ax, drawn, with_unit(name, unit), below=field.flat)
         _widen(ax, field, x, y)
     if spots.x.size:
         _way(ax, spots, field)
+        _key(ax, field)
 
 
 def _widen(
@@ -79,7 +83,8 @@ def _widen(
 def _way(ax: Axes, spots: Points, field: Grid) -> None:
     """The line, its points, their numbers and a key below the map."""
     x, y = spots.x * field.factor, spots.y * field.factor
-    last = max(0, x.size - NUMBERED)
+    usual = 1 / NARROW < field.aspect < NARROW
+    last = max(0, x.size - NUMBERED[0 if usual else 1])
     ax.plot(x[: last + 1], y[: last + 1], color=ORANGE, lw=0.7, alpha=0.3)
     ax.plot(x[last:], y[last:], color=ORANGE, lw=1.1, alpha=0.9)
     look: Any = {"edgecolors": "black", "linewidths": 0.5}
@@ -104,10 +109,17 @@ def _way(ax: Axes, spots: Points, field: Grid) -> None:
             **look,
         )
     _number(ax, x, y, last)
+
+
+def _key(ax: Axes, field: Grid) -> None:
+    """The key below axis label and colour bar; of one column below a narrow field."""
+    narrow = field.aspect > NARROW
     ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.13),
-        ncols=3,
+        loc="upper left" if narrow else "upper center",
+        bbox_to_anchor=(0.0 if narrow else 0.5, -1.12 if field.flat else -0.46),
+        bbox_transform=inches(ax, "y", 0),
+        ncols=1 if narrow else 3,
+        borderaxespad=0.0,
         handletextpad=0.3,
         columnspacing=1.2,
     )

@@ -1,19 +1,27 @@
-"""A run and its pictures in words: the result, the facts, titles, captions, contents.
+"""The pictures of a run in words: titles, captions, and what each of them shows.
 
 For the report, the page and the command line, and for readers who do not see the
 pictures: `alt` tells the content of one picture from the same numbers that are drawn.
+The run as a whole is told in `aemtwin.plots.story`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aemtwin.plots.reading import Array, missing, points
+from aemtwin.plots.coverage import Coverage, coverages
+from aemtwin.plots.latent import shown
+from aemtwin.plots.reading import (
+    Array,
+    dose_units,
+    doses,
+    frame_dose,
+    missing,
+    points,
+)
 from aemtwin.plots.style import quantity
 
 if TYPE_CHECKING:
@@ -25,22 +33,32 @@ TITLES = {
     "mean": "Predicted mean",
     "uncertainty": "Uncertainty",
     "acquisition": "Last acquisition",
+    "latent": "Latent space",
+    "dose": "Dose",
     "spectra": "Best and worst spectra",
     "learning_curve": "Learning curve",
+    "calibration": "Calibration",
     "step_times": "Step times",
 }
 
 CAPTIONS = {
     "overview": "The frame taken before the search and the way of the probe over it. "
-    "The last ten measurements are numbered in the order they were made.",
+    "The last measurements are numbered in the order they were made.",
     "measured": "The value found at every spot; a cross gave no valid value. Colours "
     "are those of the predicted mean.",
     "mean": "What the surrogate expects at every candidate, with the measured spots.",
     "uncertainty": "One standard deviation of that prediction.",
     "acquisition": "The score by which the next spot is chosen; the cross has the "
     "highest. The lowest twentieth shares one colour.",
-    "spectra": "The measurements with the highest and the lowest value.",
+    "latent": "Where the surrogate puts the candidates in the space that it learned: "
+    "close together are those it takes for alike. Black rings were measured.",
+    "dose": "Dose of the first frame and of the spectra, counted per area of a "
+    "candidate's cell; right beneath the probe it was more.",
+    "spectra": "The measurements with the highest and the lowest value; the axis is "
+    "logarithmic where one peak would flatten the rest.",
     "learning_curve": "The best value found against the number of measurements.",
+    "calibration": "How much the central intervals of the prediction hold, against "
+    "what they claim; the dashed diagonal is calibrated.",
     "step_times": "Wall-clock time of each step. A bar that is cut off at the top has "
     "its total beside it; most such steps wait for a compilation.",
 }
@@ -48,13 +66,62 @@ CAPTIONS = {
 
 def caption(kind: str, record: RunRecord) -> str:
     """Return what stands below a picture of a run."""
+    text = CAPTIONS[kind]
     if kind == "overview" and record.overview is None:
         return (
             "The way of the probe over the field. No frame was taken first: there is "
-            "no image that was recorded beside the spectra. The last ten measurements "
-            "are numbered in the order they were made."
+            "no image that was recorded beside the spectra. The last measurements are "
+            "numbered in the order they were made."
         )
-    return CAPTIONS[kind]
+    if missing(kind, record) is not None:
+        return text
+    if kind == "latent" and record.maps is not None:
+        return f"{text} {_dimensions(record.maps['latent'])}".strip()
+    if kind == "calibration":
+        return f"{text} {_chance(coverages(record)[0])}"
+    if kind == "dose":
+        return f"{text} {_exposure(record)}"
+    return text
+
+
+def _dimensions(space: Array) -> str:
+    if space.shape[1] == 1:
+        return "It has one dimension, drawn against the predicted mean."
+    if space.shape[1] == 2:
+        return ""
+    first, second = (k + 1 for k in shown(space))
+    return (
+        f"Of its {space.shape[1]} dimensions, {first} and {second} are drawn, in which "
+        "the candidates vary most."
+    )
+
+
+def _chance(curve: Coverage) -> str:
+    if not curve.ahead:
+        return (
+            f"Counted over the {curve.spots} candidates whose truth is known. "
+            "Neighbours err together, so no band of chance is drawn: one for as many "
+            "independent spots would be far too narrow."
+        )
+    noise = (
+        "with the noise that the fit had found"
+        if curve.noisy
+        else "without measurement noise, which the surrogate does not tell"
+    )
+    return (
+        f"No truth is known, so each of the {curve.spots} measurements of the search "
+        f"was held against its prediction just before it was made, {noise}. They are "
+        "spots that the search chose, which is a harder test than spots at random, "
+        "and few: chance alone moves this curve."
+    )
+
+
+def _exposure(record: RunRecord) -> str:
+    units, spots, frame = dose_units(record), doses(record), frame_dose(record)
+    total = float(spots.sum()) + frame
+    return (
+        f"In all {quantity(total, units)}, {percent(frame / total)} of it by the frame."
+    )
 
 
 def place(x: float, y: float) -> str:
@@ -100,6 +167,19 @@ def alt(kind: str, record: RunRecord) -> str:
         most = place(*record.candidates[np.nanargmax(_finite(values))])
         unit = "" if kind == "acquisition" else units
         return f"Map of the {what}, {_range(values, unit)}, highest at {most}."
+    if kind == "latent":
+        return (
+            f"Scatter plot of {len(record.candidates)} candidates in latent space, "
+            f"coloured by predicted mean of {name}, with {count} measured ones ringed."
+        )
+    if kind == "dose":
+        return f"Map of the dose over the candidates. {_exposure(record)}"
+    if kind == "calibration":
+        ends = [
+            f"{one.label} {percent(one.at_90)} of {one.spots}"
+            for one in coverages(record)
+        ]
+        return f"Curves of coverage; 90 % intervals hold: {', '.join(ends)}."
     if kind == "spectra" and spots.best is not None and spots.worst is not None:
         best, worst = (
             quantity(spots.value[i], units) for i in (spots.best, spots.worst)
@@ -113,63 +193,6 @@ def alt(kind: str, record: RunRecord) -> str:
         ]
         return f"Best {name} found over {count} measurements: {', '.join(ends)}."
     return f"Stacked bars of the time of {count} steps: measure, move, fit and decide."
-
-
-def device(record: RunRecord) -> str:
-    """Return what a run was measured on, as the end of a sentence."""
-    spec = record.start.get("instrument", {})
-    identity = spec.get("identity", {})
-    name, kind = spec.get("name", "unnamed"), str(spec.get("kind", "")).upper()
-    has_data = any(key.endswith("sha256") for key in identity)
-    if not identity.get("twin", has_data):
-        return f"the instrument {name} ({kind})"
-    chance = "ideal" if identity.get("ideal") else f"seed {identity.get('seed', 0)}"
-    return f"the digital twin {name} ({kind}, {chance})"
-
-
-def headline(record: RunRecord) -> str:
-    """Return the result of a run in one line."""
-    spots = points(record)
-    if (best := spots.best) is None:
-        return "No valid measurement"
-    name = record.value_name.replace("_", " ")
-    value = quantity(float(spots.value[best]), record.value_units)
-    return f"Best {name}: {value} at {place(*_spot(record, best))}"
-
-
-def status(record: RunRecord) -> str:
-    """Return how a run ended, as a sentence; "" if it ended well."""
-    if record.stop is None:
-        return "This run has no end on record: it goes on, or was cut off."
-    words = {"abort": "was aborted", "fail": "failed"}
-    word = words.get(record.stop["exit_status"], "")
-    reason = str(record.stop.get("reason") or "no reason was given")
-    return f"This run {word}: {reason.rstrip('.')}." if word else ""
-
-
-def facts(record: RunRecord) -> Iterator[tuple[str, str]]:
-    """Give the numbers that belong under the headline: a label and a value each."""
-    spots, units = points(record), record.value_units
-    best, scores = spots.best, record.scores
-    if scores and best is not None and record.truth is not None:
-        top, row = float(scores["truth_best"]), (scores.get("rows") or [{}])[0]
-        there = float(record.truth[record.events[best]["data"]["index"]])
-        yield "truth at that spot", quantity(there, units)
-        yield "highest there is", quantity(top, units)
-        yield "regret", quantity(number(row.get("regret")), units, 3, like=[top])
-        yield "top 1 % found", percent(row.get("top_1_percent_found"))
-    else:
-        yield "truth", "not known"
-    if best is not None:
-        yield "best found by", f"measurement {best + 1} of {len(record.events)}"
-    invalid = int((~spots.valid).sum())
-    yield "measurements", f"{len(record.events)}, {invalid or 'none'} invalid"
-    began, ended = record.start.get("time"), (record.stop or {}).get("time")
-    if began is not None:
-        when = datetime.fromtimestamp(float(began), UTC)
-        yield "began", f"{when:%Y-%m-%d %H:%M} UTC"
-        if ended is not None:
-            yield "took", duration(float(ended) - float(began))
 
 
 def duration(seconds: float) -> str:

@@ -133,6 +133,7 @@ def record(
                 "rid": f"run/{step}/measure",
                 "acquisition": None if step < 10 else float(step),
                 "notices": "",
+                "dose": 1.0,
                 "info": {},
             },
             "timings": {
@@ -165,6 +166,10 @@ def record(
                     "source": "twins/pfm_loops",
                 },
                 "bounds": [[0.0, 1e-6], [0.0, 1e-6]],
+                "channels": [
+                    {"name": "topography", "derived": ""},
+                    {"name": "opening", "derived": "from loops"},
+                ],
             },
         },
         "events": events,
@@ -175,7 +180,11 @@ def record(
             "compilations": 4,
             "time": 1.7e9 + 61.5,
         },
-        "config": {"seed": 0},
+        "config": {
+            "seed": 0,
+            "surrogate": {"name": "gp"},
+            "acquisition": {"name": "log_ei"},
+        },
         "config_text": CONFIG,
         "environment": {
             "python": "3.11.7",
@@ -204,7 +213,15 @@ def record(
             "x": frame * 1e-6,
             "y": frame * 1e-6,
         },
-        "maps": {"mean": mean, "sd": sd, "acquisition": scores, "seq_num": n},
+        "maps": {
+            "mean": mean,
+            "sd": sd,
+            "acquisition": scores,
+            "seq_num": n,
+            "latent": np.column_stack(
+                [np.tanh(mean / truth.max() + x.ravel()), height]
+            ),
+        },
         "truth": truth,
         "value_name": "loop_area",
         "value_units": "m·V",

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from aemtwin import plots
+from aemtwin import journal, plots
 from aemtwin.errors import UnknownName
 from aemtwin.measurement import Measurement
-from aemtwin.plots import words
+from aemtwin.metrics import coverage
+from aemtwin.plots import story, words
+from aemtwin.plots.coverage import coverages
+from aemtwin.plots.dose import dose_density
+from aemtwin.plots.reading import grid
 from aemtwin.plots.style import image, scale
 from aemtwin.plots.trajectory import place_labels
 from aemtwin.specs import Axis
@@ -173,6 +177,23 @@ def test_a_spectrum_on_an_energy_axis_is_not_closed():
     assert ax.get_ylabel() == "Intensity (10³ counts)"
 
 
+def test_a_peak_that_would_flatten_the_rest_makes_the_axis_logarithmic():
+    energy = Axis("energy", "eV", np.linspace(-3, 40, 200), "Energy")
+    counts = 1e5 * np.exp(-(energy.values**2)) + 50 * (energy.values > 5)
+    spectrum = Measurement(
+        **{
+            **vars(SMALL.spectrum(0)),
+            "arrays": {"counts": counts},
+            "units": {"counts": "counts"},
+            "quantities": {"counts": "Intensity"},
+            "axes": (energy,),
+        }
+    )
+    record = fake.record(n=14, side=12, spectrum=lambda i: spectrum)
+    assert axes_of("spectra", record).get_yscale() == "log"
+    assert axes_of("spectra", SMALL).get_yscale() == "linear"
+
+
 def test_measurements_of_several_axes_are_refused_in_a_sentence():
     axis = Axis("q", "1/m", np.arange(4.0))
     image_like = {"arrays": {"i": np.ones((4, 4))}, "units": {"i": ""}}
@@ -253,6 +274,152 @@ def test_a_name_that_is_no_picture_is_told_what_there_is(tmp_path):
 def test_the_trajectory_is_the_overview():
     trajectory = plots.to_bytes(plots.draw("trajectory", SMALL))
     assert trajectory == plots.to_bytes(plots.draw("overview", SMALL))
+
+
+def inches_of(ax: Any) -> tuple[Any, Any]:
+    """Boxes of a map and of its colour bar, inches."""
+    ax.figure.draw_without_rendering()
+    boxes = ax.get_window_extent(), ax.child_axes[0].get_window_extent()
+    return tuple(np.array([box.width, box.height]) / ax.figure.dpi for box in boxes)
+
+
+@pytest.mark.parametrize(("wide", "high"), [(5e-9, 48e-9), (1e-6, 1e-6), (9e-7, 1e-7)])
+def test_a_field_of_any_shape_is_large_and_has_a_usual_colour_bar(wide, high):
+    x, y = np.meshgrid(np.linspace(0, wide, 12), np.linspace(0, high, 12))
+    candidates = np.column_stack([x.ravel(), y.ravel()])
+    record = fake.record(n=14, side=12, candidates=candidates, overview=None)
+    field, bar = inches_of(axes_of("mean", record))
+    assert field.max() > 3
+    assert bar.min() == pytest.approx(0.135, abs=0.01)
+    assert bar.max() == pytest.approx(field[0 if wide > 2 * high else 1], rel=0.02)
+
+
+def test_titles_of_narrow_fields_stay_in_the_picture():
+    candidates = SMALL.candidates * [0.1, 1.0]
+    record = fake.record(n=14, side=12, candidates=candidates, overview=None)
+    for kind in (*MAPS, "overview"):
+        ax = axes_of(kind, record)
+        ax.figure.draw_without_rendering()
+        title = ax._left_title.get_window_extent()
+        assert 0 <= title.x0
+        assert title.x1 <= ax.figure.bbox.x1
+
+
+def test_latent_space_has_every_candidate_and_the_measured_ones_on_top():
+    ax = axes_of("latent", SMALL)
+    every, measured = ax.collections
+    assert np.allclose(every.get_offsets(), SMALL.maps["latent"])
+    chosen = [e["data"]["index"] for e in SMALL.events if e["data"]["valid"]]
+    assert np.allclose(measured.get_offsets(), SMALL.maps["latent"][chosen])
+    values = [e["data"]["value"] for e in SMALL.events if e["data"]["valid"]]
+    assert np.allclose(measured.get_array(), np.array(values) * 1e12)
+    assert every.get_clim() == measured.get_clim()
+
+
+def with_latent(space: Any) -> Any:
+    return fake.record(n=14, side=12, maps={**SMALL.maps, "latent": space})
+
+
+def test_a_latent_line_is_drawn_against_the_mean_and_of_many_two_are():
+    line = SMALL.maps["latent"][:, :1]
+    ax = axes_of("latent", with_latent(line))
+    assert ax.get_ylabel() == "loop area (pm·V)"
+    assert "one dimension" in words.caption("latent", with_latent(line))
+    many = np.hstack([line * 0.1, line * 3, line * 2])
+    ax = axes_of("latent", with_latent(many))
+    assert ax.get_xlabel() == "latent dimension 2"
+    assert ax.get_ylabel() == "latent dimension 3"
+    assert "Of its 3 dimensions, 2 and 3" in words.caption("latent", with_latent(many))
+
+
+def test_a_surrogate_without_a_latent_space_is_told_so():
+    maps = {k: v for k, v in SMALL.maps.items() if k != "latent"}
+    assert "gp learns no features" in plots.missing("latent", fake.record(maps=maps))
+    config = {"surrogate": {"name": "dkl"}}
+    record = fake.record(n=14, side=12, maps=maps, config=config)
+    assert "kept when a run ends" in plots.missing("latent", record)
+
+
+def test_calibration_is_held_against_the_truth():
+    (curve,) = coverages(SMALL)  # there is no random run beside a made-up one
+    assert (curve.label, curve.spots, curve.ahead) == ("gp + log_ei", 144, False)
+    mean, sd = SMALL.maps["mean"], SMALL.maps["sd"]
+    assert curve.at_90 == coverage(SMALL.truth, mean, sd**2)
+    ax = axes_of("calibration", SMALL)
+    assert np.allclose(ax.get_lines()[0].get_ydata(), 100 * curve.covered)
+    assert "no band of chance" in words.caption("calibration", SMALL)
+
+
+def journalled(folder: Path, **changes: Any) -> Any:
+    """A run without a truth whose searches have the belief before them on disk."""
+    (folder / "maps").mkdir()
+    events = []
+    for event in SMALL.events:
+        info = {"noise_sd": 3.0} if event["data"]["phase"] == "search" else {}
+        events.append({**event, "data": {**event["data"], "info": info}})
+        mean, sd = np.zeros(144), np.full(144, 4.0)
+        mean[event["data"]["index"]] = event["data"]["value"] + 5.0
+        path = folder / "maps" / f"{event['seq_num']:06d}.npz"
+        np.savez(path, mean=mean, sd=sd)
+    given = {"truth": None, "scores": None, "events": events}
+    return fake.record(folder, n=14, side=12, **{**given, **changes})
+
+
+def test_without_a_truth_each_measurement_is_held_against_what_came_before(tmp_path):
+    record = journalled(tmp_path)
+    (curve,) = coverages(record)
+    assert (curve.spots, curve.ahead, curve.noisy) == (4, True, True)
+    # each lies one standard deviation off, noise and belief together
+    assert curve.covered[68] == 0
+    assert curve.covered[69] == 1
+    caption = words.caption("calibration", record)
+    assert "just before it was made" in caption
+    assert "harder test" in caption
+
+
+def test_beliefs_about_a_number_that_was_learned_since_are_not_counted(tmp_path):
+    maps = {**SMALL.maps, "values": np.zeros(14)}
+    record = journalled(tmp_path, maps=maps)
+    assert coverages(record) == []
+    assert "learned on the way" in plots.missing("calibration", record)
+
+
+def test_the_dose_of_frame_and_spectra_is_all_there(tmp_path):
+    frame = Measurement(**{**vars(SMALL.spectrum(0)), "call": "scan", "dose": 500.0})
+    with journal.Journal(tmp_path) as kept:
+        kept.save_spectrum(0, frame)
+    instrument = {**SMALL.start["instrument"], "dose_units": "electrons"}
+    start = {**SMALL.start, "instrument": instrument}
+    record = fake.record(tmp_path, n=14, side=12, start=start)
+    density, units = dose_density(record, grid(record))
+    assert units == "electrons/nm²"
+    cell = (1e3 / 11) ** 2
+    side = 1e3 * 128 / 127
+    assert density.min() == pytest.approx(500 / side**2)
+    spectra = (density - density.min()) * cell
+    assert spectra.sum() == pytest.approx(14)
+    row, column = divmod(SMALL.events[0]["data"]["index"], 12)
+    assert spectra[row, column] == pytest.approx(1)
+    assert "514 electrons, 97.3 %" in words.caption("dose", record)
+    assert "electrons/nm²)" in texts(plots.draw("dose", record))
+
+
+def test_failed_spots_patches_and_pixels_for_lengths_are_facts():
+    events = [dict(e, data=dict(e["data"])) for e in SMALL.events]
+    events[6]["data"] |= {"valid": False, "value": float("nan"), "failed": True}
+    events[7]["data"] |= {"valid": False, "notices": "failed: the tip is gone"}
+    instrument = {**SMALL.start["instrument"]}
+    instrument["identity"] = {**instrument["identity"], "calibrated": False}
+    config = {"surrogate": {"name": "dkl"}, "inputs": {"size": 8, "scales": [1, 4]}}
+    start = {**SMALL.start, "instrument": instrument, "images": ["topography"]}
+    record = fake.record(n=14, side=12, events=events, start=start, config=config)
+    facts = dict(story.facts(record))
+    assert facts["measurements"] == "14, 1 invalid, 2 failed"
+    assert facts["patches"] == "8 × 8 px of topography at scales 1, 4"
+    assert facts["lengths"] == "not calibrated: 1 unit of the file counts as 1 nm"
+    assert story.status(record).startswith("2 spots were skipped")
+    assert "patches" not in dict(story.facts(SMALL))
+    assert "lengths" not in dict(story.facts(SMALL))
 
 
 def test_descending_and_uneven_axes_are_drawn_where_they_are():

@@ -1,0 +1,143 @@
+"""From what was measured to what is believed of every candidate, and how attractive.
+
+Here the loop meets its surrogate and its acquisition; `aemtwin.campaign` measures where
+the score is highest. A belief is a function of (configuration, seed, step, values)
+alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aemtwin.acquisition.analytic import Context
+from aemtwin.acquisition.registry import Acquisition, Policy
+from aemtwin.decisions import Belief, State
+from aemtwin.errors import BadConfig, MeasurementFailed
+from aemtwin.inputs import View
+from aemtwin.surrogates.base import Draws, Surrogate, pad, step_keys
+
+FEWEST = 8  # values from which a far one can be told
+FAR = 2.0  # ranges of all others that a lone value may lie beyond them
+LONE = 2  # values beyond a gap that count as lone
+
+
+def require_draws(surrogate: Surrogate, acquire: Acquisition | Policy) -> None:
+    """Refuse an acquisition that reads draws beside a surrogate that has none.
+
+    Raises:
+        BadConfig: If they do not go together.
+    """
+    if getattr(acquire, "draws", False) and not isinstance(surrogate, Draws):
+        raise BadConfig(
+            f"The acquisition {acquire.name} reads a draw of the surrogate, and "
+            f"{surrogate.name} has no method `draw`. Choose gp, bayes_gp or dkl, or "
+            "another acquisition, such as log_ei."
+        )
+
+
+def believe(
+    surrogate: Surrogate,
+    acquire: Acquisition | Policy,
+    view: View,
+    state: State,
+    seed: int,
+) -> Belief | None:
+    """Fit the surrogate and read it everywhere.
+
+    Args:
+        surrogate: What learns.
+        acquire: What scores; a policy scores nothing.
+        view: The candidates as the surrogate sees them, m of them.
+        state: What was measured so far.
+        seed: Of the run.
+
+    Returns:
+        The belief; None with fewer than two values.
+
+    Raises:
+        MeasurementFailed: If the fit found nothing finite.
+    """
+    values = np.array(state.values)
+    valid = np.isfinite(values)
+    if valid.sum() < 2:
+        return None
+    indices = np.array(state.indices)
+    closed = ~view.allowed  # measured, or not to be
+    closed[indices] = True
+    data = pad(view.X[indices[valid]], tamed(values[valid]))
+    key_fit, key_read, key_draw = step_keys(seed, state.seq_num)
+    begin = time.perf_counter()
+    learned, info = surrogate.fit(key_fit, state.learned, data)
+    fit_s = time.perf_counter() - begin
+    if not info.get("finite", 1):
+        raise MeasurementFailed(
+            f"The surrogate {surrogate.name} found no finite fit to "
+            f"{int(valid.sum())} values, from {values[valid].min():g} to "
+            f"{values[valid].max():g}. Look at them in the journal; another surrogate "
+            "or scalarizer may suit them."
+        )
+    posterior = surrogate.predict(key_read, learned, view.X)
+    mean = np.asarray(posterior.mean, np.float64)
+    variance = np.asarray(posterior.variance, np.float64)
+    scores = np.where(closed, -np.inf, 0.0)
+    if not isinstance(acquire, Policy):
+        draw = None
+        if getattr(acquire, "draws", False) and isinstance(surrogate, Draws):
+            draw = surrogate.draw(key_draw, learned, view.X)
+        # Values are noisy, so the best so far is the best that is believed of them.
+        best = float(mean[indices[valid]].max())
+        context = Context(best, closed, draw)
+        scores = np.array(acquire(posterior, context))
+        scores[np.isnan(scores) | closed] = -np.inf
+    return Belief(
+        mean=mean,
+        sd=np.sqrt(np.maximum(variance, 0.0)),
+        scores=scores,
+        learned=learned,
+        info=info,
+        fit_s=fit_s,
+    )
+
+
+def latent_of(surrogate: Any, learned: Any, view: View) -> NDArray[np.float64] | None:
+    """Return where the candidates lie in the surrogate's own space, if it has one."""
+    read = getattr(surrogate, "latent", None)
+    return None if read is None else np.asarray(read(learned, view.X), np.float64)
+
+
+def tamed(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values with one or two that lie far beyond all others moved closer.
+
+    A fit scales all values by their spread, so that one spike in one spectrum would
+    make the rest of the map look flat. Where at most `LONE` values on a side are
+    separated from the others by more than `FAR` times the range of these, the gap is
+    shortened to that: they stay the highest, or the lowest, and keep their order. With
+    fewer than `FEWEST` values, or where the others are all equal, nothing changes.
+
+    Args:
+        values: Finite numbers, (n,).
+
+    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 1e9])[-1])
+    21.0
+    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 20])[-1])
+    20.0
+    """
+    out = np.array(values, np.float64)
+    if out.size < FEWEST:
+        return out
+    sides = [(n, 0) for n in range(LONE, 0, -1)] + [(0, n) for n in range(LONE, 0, -1)]
+    both = [(up, down) for up in range(LONE, 0, -1) for down in range(LONE, 0, -1)]
+    for up, down in (*sides, *both):
+        order = np.argsort(out, kind="stable")
+        core = out[order[down : out.size - up]]
+        reach = FAR * float(core[-1] - core[0])
+        above = out[order[-up]] - core[-1] if up else np.inf
+        below = core[0] - out[order[down - 1]] if down else np.inf
+        if 0 < reach < min(above, below):
+            out[order[out.size - up :]] -= above - reach if up else 0.0
+            out[order[:down]] += below - reach if down else 0.0
+    return out
