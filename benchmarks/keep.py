@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 STATS = ("min", "median", "mean", "stddev", "rounds")
-PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib")
+PACKAGES = (
+    *("aemtwin", "numpy", "h5py", "Pyro4", "msgpack"),
+    *("jax", "jaxlib", "flax", "optax", "numpyro"),
+)
 
 
 def trimmed(report: dict[str, Any], machine: str) -> dict[str, Any]:
