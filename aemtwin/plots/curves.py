@@ -81,12 +81,12 @@ def spectra(record: RunRecord, ax: Axes) -> None:
         )
     ax.set_xlabel(with_unit(axis.quantity or axis.name, x_unit))
     ax.set_ylabel(with_unit(f"|{name}|" if complex_valued else name, y_unit))
-    _dwarfed(ax, np.concatenate(arrays) * y_factor)
+    dwarfed(ax, np.concatenate(arrays) * y_factor)
     ax.grid(color="0.9", lw=0.6)
     key_below(ax, columns=1)
 
 
-def _dwarfed(ax: Axes, values: NDArray[np.float64]) -> None:
+def dwarfed(ax: Axes, values: NDArray[np.float64]) -> None:
     """Take a logarithmic axis where one peak would flatten all the rest."""
     above = values[values > 0]
     if values.min() >= 0 and above.size and values.max() > PEAK * np.median(above):

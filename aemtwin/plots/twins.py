@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aemtwin.plots.curves import dwarfed
 from aemtwin.plots.style import colour_bar, drawing, image, scale, with_unit
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def _spectra(ax: Axes, instrument: Instrument, mode: str, spots: Any) -> None:
         if colour == COLOURS[0]:
             factor, unit = scale(found.values, found.units[mode])
         ax.plot(axis.values, found.values * factor, color=colour, lw=0.9)
+        if not np.iscomplexobj(found.values):
+            dwarfed(ax, np.asarray(found.values, np.float64) * factor)
     ax.set_xlabel(with_unit(axis.quantity or axis.name, axis.units))
     ax.set_ylabel(with_unit(found.quantities[mode] or mode, unit))
     ax.set_title(mode)
