@@ -226,6 +226,7 @@ def plot(
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG or PDF.")
     ] = None,
+    select: options.Select = None,
 ) -> None:
     """Draw one picture of a run, or the sheet of a twin (`plot twin NAME`)."""
     from aemtwin import plots
@@ -233,7 +234,7 @@ def plot(
     if kind == "twin":
         from aemtwin.instruments.opening import open_twin
 
-        twin = open_twin(source)
+        twin = open_twin(source, select=select)
         figure = plots.twin_sheet(twin)
         path = output or Path(f"{twin.describe().name}.png")
     else:

@@ -112,6 +112,17 @@ def test_plot_draws_the_sheet_of_a_twin(tmp_path):
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_sample_of_several_is_chosen_by_name(tmp_path, data_folder):
+    file = str(data_folder / "nsid" / "pfm_multichannel.nsid.h5")
+    sheet = tmp_path / "sheet.png"
+    drawn = aem("plot", "twin", file, "--select", "PZT_thick0009", "-o", str(sheet))
+    assert drawn.returncode == 0, drawn.stderr
+    assert sheet.stat().st_size > 10_000
+    refused = aem("run", "--twin", file, "--select", "PMN28Pt0000", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "it has images alone" in refused.stderr.replace("\n", " ")
+
+
 def test_report_writes_it_again(demo):
     where, _ = demo
     run = min((where / "runs").iterdir())
