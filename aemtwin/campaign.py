@@ -245,7 +245,8 @@ class Campaign:
     ) -> list[str]:
         """Say what a person should know of a measurement."""
         if isinstance(measured, Failure):
-            return [f"failed twice, so it was skipped: {measured.reason}"]
+            what = "refused" if measured.refused else "failed twice"
+            return [f"{what}, so it was skipped: {measured.reason}"]
         notices = list(measured.info.get("notices", ()))
         apart = np.abs(measured.actual - decision.position)
         if (apart > self._half_pixel).any():

@@ -15,14 +15,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from aemtwin import __version__, options
-from aemtwin.errors import (
-    AemtwinError,
-    BadConfig,
-    NotSupported,
-    OutOfRange,
-    UnknownName,
-    WrongType,
-)
+from aemtwin.errors import AemtwinError, BadConfig
 
 app = App(
     name="aemtwin",
@@ -30,15 +23,6 @@ app = App(
     "them. The same campaign runs the real instrument: change its URI.",
     version=__version__,
     help_format="plaintext",
-)
-
-WRONG_USE = (
-    cyclopts.CycloptsError,
-    BadConfig,
-    NotSupported,
-    OutOfRange,
-    UnknownName,
-    WrongType,
 )
 
 
@@ -82,6 +66,8 @@ def serve(
     port: Annotated[int, Parameter(help="0 for a free one.")] = 0,
     real_time: options.RealTime = False,
     noise: options.Noise = None,
+    counts: options.Counts = None,
+    effects: options.Effects = None,
     calibrate: options.Calibrate = None,
     ledger: Annotated[Path | None, Parameter(help="File of the ledger.")] = None,
     until_stdin_closes: Annotated[bool, Parameter(show=False, negative="")] = False,
@@ -98,6 +84,8 @@ def serve(
         ideal=ideal,
         seed=seed,
         noise=flags.noise(noise or []),
+        counts=flags.counts(counts or []),
+        effects=flags.effects(effects),
         calibrate=flags.calibration(calibrate or []),
         real_time=real_time,
         ledger=ledger,
@@ -121,15 +109,9 @@ def run(
     *,
     twin: Annotated[str | None, Parameter(help="Twin to serve: name or file.")] = None,
     uri: Annotated[str | None, Parameter(help="Instrument to use: PYRO:...")] = None,
-    scalarizer: Annotated[
-        str | None, Parameter(help="What to look for: band_intensity:low=1,high=2.")
-    ] = None,
-    surrogate: Annotated[
-        str | None, Parameter(help="Model: gp, dkl, bayes_gp; `aemtwin list`.")
-    ] = None,
-    acquisition: Annotated[
-        str | None, Parameter(help="Such as log_ei, thompson, random; `aemtwin list`.")
-    ] = None,
+    scalarizer: options.Scalarizer = None,
+    surrogate: options.Surrogate = None,
+    acquisition: options.Acquisition = None,
     images: options.Images = None,
     patch: Annotated[int | None, Parameter(help="Pixels of a patch a side.")] = None,
     steps: options.Steps = None,
@@ -227,15 +209,16 @@ def plot(
         Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG or PDF.")
     ] = None,
     select: options.Select = None,
+    effects: options.Effects = "all",
 ) -> None:
     """Draw one picture of a run, or the sheet of a twin (`plot twin NAME`)."""
-    from aemtwin import plots
+    from aemtwin import flags, plots
 
     if kind == "twin":
         from aemtwin.instruments.opening import open_twin
 
-        twin = open_twin(source, select=select)
-        figure = plots.twin_sheet(twin)
+        twin = open_twin(source, select=select, effects=flags.effects(effects))
+        figure = plots.twin_sheet(twin, open_twin(source, select=select, ideal=True))
         path = output or Path(f"{twin.describe().name}.png")
     else:
         from aemtwin.record import read_run
@@ -259,15 +242,8 @@ def info(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[
-        str | None,
-        Parameter(
-            help="twins, experiments, scalarizers, surrogates, acquisitions, plots."
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, Parameter(help="Tell all of one: its parameters and defaults.")
-    ] = None,
+    what: options.What = None,
+    name: options.Name = None,
     /,
 ) -> None:
     """List what there is by name, one line each, or tell all of one of them."""
@@ -280,6 +256,32 @@ def list_(
         print(f"{title}:")
         for name, line in names.items():
             print(f"  {name:<18} {line}")
+
+
+@app.command
+def check(
+    source: Annotated[str, Parameter(help="Twin by name, folder, file or PYRO: URI.")],
+    /,
+    *,
+    kind: options.Kind = None,
+    select: options.Select = None,
+    effects: options.Effects = None,
+    dose: options.Dose = True,
+) -> None:
+    """Hold a twin or an instrument to the laws of the protocol: one line a law.
+
+    It acts on what it checks, so it costs dose; with --no-dose it only looks.
+    """
+    from aemtwin import flags
+    from aemtwin.testing import sources
+
+    said = {"kind": kind, "select": select, "effects": flags.effects(effects)}
+    failed: list[Any] = []
+    results = sources.check_source(source, acting=dose, **said)
+    for line in sources.lines(results, failed):
+        print(line, flush=True)
+    if failed:
+        sys.exit(1)
 
 
 @app.command
@@ -341,6 +343,6 @@ def main() -> None:
 
         for_a_parent = "--until-stdin-closes" in arguments  # see remote.launch
         print(f"aemtwin: {sentence(error, for_a_parent)}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, WRONG_USE) else 1)
+        sys.exit(2 if isinstance(error, options.WRONG_USE) else 1)
     except KeyboardInterrupt:
         sys.exit(1)

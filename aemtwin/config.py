@@ -84,6 +84,8 @@ class TwinSource(BaseModel):
     ideal: bool = False
     seed: int = Field(0, ge=0)
     noise: dict[str, float] = Field(default_factory=dict)  # sd of channels and modes
+    counts: dict[str, Literal["expected", "recorded"]] = Field(default_factory=dict)
+    effects: str | list[str] | dict[str, dict[str, Any]] | None = None  # None: its own
     calibrate: dict[str, tuple[str, float]] = Field(default_factory=dict)
     real_time: bool = False  # let each operation take its time
 

@@ -60,11 +60,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Failure:
-    """A spot at which the instrument could not measure, twice."""
+    """A spot at which the instrument could not measure, twice, or would not."""
 
-    rid: str  # of the second attempt
+    rid: str  # of the last attempt
     reason: str  # what the instrument said
     time_s: float  # on the instrument's clock
+    refused: bool = False  # it would not: the place has had its dose
 
 
 def event_data(

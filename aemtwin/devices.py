@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ def instrument_of(
             ideal=twin.ideal,
             seed=twin.seed,
             noise=[f"{name}={sd!r}" for name, sd in twin.noise.items()],
+            counts=[f"{name}={how}" for name, how in twin.counts.items()],
+            effects=_said(twin.effects),
             calibrate=[f"{a}={m!r}m/{u}" for a, (u, m) in twin.calibrate.items()],
             real_time=twin.real_time,
             ledger=ledger,
@@ -64,9 +67,18 @@ def address_of(instrument: Instrument) -> dict[str, Any]:
             ideal=bool(identity.get("ideal", False)),
             seed=int(identity.get("seed", 0)),
             noise=identity.get("noise", {}),
+            counts=identity.get("counts", {}),
+            effects=identity.get("effects"),
             calibrate=identity.get("calibrate", {}),
         ).model_dump()
     }
+
+
+def _said(effects: str | list[str] | dict[str, Any] | None) -> str | None:
+    """Return effects as the command line takes them."""
+    if isinstance(effects, list):
+        return ",".join(effects) or "none"
+    return json.dumps(effects) if isinstance(effects, dict) else effects
 
 
 def located(config: CampaignConfig) -> CampaignConfig:

@@ -60,6 +60,26 @@ class InstrumentFault(AemtwinError, RuntimeError):
     """The instrument began an operation and could not end it; its ledger says so."""
 
 
+class TipCrashed(InstrumentFault):
+    """The tip ran into the specimen; it is blunter now."""
+
+
+class StageStuck(InstrumentFault):
+    """The stage did not move; the probe is where it was."""
+
+
+class FrameDropped(InstrumentFault):
+    """The frame was taken, and its data was lost on the way."""
+
+
+class DoseRefused(AemtwinError, PermissionError):
+    """The operation would go beyond the dose that the specimen may get."""
+
+
+class SpotSpent(DoseRefused):
+    """This place would get more than it may; elsewhere there may be some left."""
+
+
 class BadFile(AemtwinError, OSError):
     """A file that cannot be read as what it should be."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from aemtwin import config
 from aemtwin.errors import AemtwinError, BadConfig, unknown
@@ -21,6 +23,36 @@ def noise(said: list[str]) -> dict[str, float]:
                 f"--noise got {text!r}; it is channel=number, as loops=1.5."
             ) from None
     return found
+
+
+def counts(said: list[str]) -> dict[str, str]:
+    """Read `eds=recorded`: how an array of counts is counted."""
+    found = {}
+    for text in said:
+        name, equals, how = text.rpartition("=")
+        if not equals:
+            raise BadConfig(
+                f"--counts got {text!r}; it is array=expected or array=recorded."
+            )
+        found[name] = how
+    return found
+
+
+def effects(said: str | None) -> Any:
+    """Read `drift,tip`, or a JSON table of parameters by name.
+
+    >>> effects('{"drift": {}}')
+    {'drift': {}}
+    """
+    if said is None or not said.lstrip().startswith("{"):
+        return said
+    try:
+        return json.loads(said)
+    except ValueError as error:
+        raise BadConfig(
+            f"--effects got {said!r}, which is no JSON ({error}); it is names with "
+            'commas, all, none, or {"drift": {"velocity_m_s": [1e-11, 0]}}.'
+        ) from None
 
 
 def calibration(said: list[str]) -> dict[str, tuple[str, float]]:
@@ -48,10 +80,14 @@ def campaign_file(experiment: str) -> Path:
 
 def served(spec: InstrumentSpec) -> str:
     """Return what is told of an instrument that waits for clients."""
+    guessed = spec.identity.get("guessed")
+    why = f" (guessed: {guessed})" if guessed else ""
+    on = ", ".join(spec.identity.get("effects", {}))
     return (
-        f"{spec.name}, kind {spec.kind}, sample {spec.identity['sample']!r}; "
+        f"{spec.name}, kind {spec.kind}{why}, sample {spec.identity['sample']!r}; "
         f"modes: {', '.join(m.name for m in spec.modes) or 'none'}; channels: "
-        f"{', '.join(c.name for c in spec.channels) or 'none'}. Ctrl-C ends it."
+        f"{', '.join(c.name for c in spec.channels) or 'none'}; effects: "
+        f"{on or 'noise alone'}. Ctrl-C ends it."
     )
 
 

@@ -13,6 +13,9 @@ from aemtwin import acquisition, scalarizers, surrogates
 from aemtwin.errors import BadFile, unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import make_sample
+from aemtwin.instruments.effects import registry as effects
+from aemtwin.instruments.guessing import guess
+from aemtwin.instruments.modes import registry as modes
 
 EXTRAS = {  # what the core does without, and what brings it
     "learning (jax)": "learn",
@@ -29,6 +32,8 @@ def sections(what: str | None = None) -> dict[str, dict[str, str]]:
     """
     tellers: dict[str, Callable[[], dict[str, str]]] = {
         "twins": catalog.twin_names,
+        "effects": effects.names,
+        "modes": modes.names,
         "experiments": lambda: {k: _question(v) for k, v in experiments().items()},
         "scalarizers": scalarizers.available,
         "surrogates": surrogates.available,
@@ -59,6 +64,8 @@ def details(what: str, name: str) -> str:
         "acquisitions": acquisition.registry,
         "scalarizers": scalarizers.registry,
     }
+    if what in ("effects", "modes"):
+        return effects.details(name) if what == "effects" else modes.details(name)
     if what not in rooms:
         raise unknown("list", what, rooms, "These take parameters.")
     made = rooms[what].factory(name)
@@ -88,11 +95,13 @@ def contents(source: str) -> tuple[str, list[dict[str, Any]]]:
         with nsid.open_nsid(path) as file:
             sample = make_sample(file.arrays)
             names = (sample.name, *sample.others)
+            kind, why = guess(sample)
+            said = f"; served as {kind.name}, since {why}"
     except BadFile:
-        names = ()
+        names, said = (), ""
     if len(names) > 1:
         title += f" holds {len(names)} samples: {', '.join(names)} (--select)"
-    return title, nsid.summary(path)
+    return title + said, nsid.summary(path)
 
 
 def experiments() -> dict[str, Path]:

@@ -4,6 +4,7 @@ An answer that was lost is asked for again under the same request id, which the 
 does (`aemtwin.remote.client`) and the ledger answers without a second dose. A failure
 that the instrument recorded is final for its id, so the measurement is begun anew under
 another part, once; after a second failure the spot is skipped, and the journal says so.
+A spot that may get no more dose is skipped at once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aemtwin.decisions import Decision, Failure
-from aemtwin.errors import InstrumentFault
+from aemtwin.errors import InstrumentFault, SpotSpent
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.measurement import Measurement
 
@@ -63,6 +64,9 @@ def measure_at(
                 **dict(parameters),  # type: ignore[arg-type]
             )
             return found
+        except SpotSpent as error:  # asking again would not help
+            time_s = instrument.state().time_s
+            return Failure(f"{rid}/measure{again}", str(error), time_s, refused=True)
         except InstrumentFault as error:
             log.warning("measurement %d failed: %s", decision.seq_num, error)
             reasons.append(str(error))

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
+
+from aemtwin.errors import (
+    BadConfig,
+    NotSupported,
+    OutOfRange,
+    UnknownName,
+    WrongType,
+)
+
+WRONG_USE = (
+    CycloptsError,
+    BadConfig,
+    NotSupported,
+    OutOfRange,
+    UnknownName,
+    WrongType,
+)
+"""Errors of whoever wrote the command: the exit status is 2, not 1."""
 
 Steps = Annotated[int | None, Parameter(help="Measurements that are decided on.")]
 Out = Annotated[str | None, Parameter(help="Folder for the run's own folder.")]
 Seed = Annotated[int | None, Parameter(help="Of all chance in the decisions.")]
-Kind = Annotated[str | None, Parameter(help="afm or stem; default: guessed.")]
+Kind = Annotated[
+    str | None, Parameter(help="afm, stem, stm, raman, ...; default: guessed.")
+]
 Select = Annotated[str | None, Parameter(help="Sample of a file of several.")]
 Ideal = Annotated[bool, Parameter(negative="", help="No noise, no effect.")]
 RealTime = Annotated[
@@ -19,6 +39,14 @@ Noise = Annotated[
     list[str] | None,
     Parameter(help="Read-out noise of a channel or mode: loops=1.5.", negative=""),
 ]
+Effects = Annotated[
+    str | None,
+    Parameter(help="all, none, or names with commas; `aemtwin list effects`."),
+]
+Counts = Annotated[
+    list[str] | None,
+    Parameter(help="An array of counts: eds=expected, eds=recorded.", negative=""),
+]
 Calibrate = Annotated[
     list[str] | None,
     Parameter(help="Length of an axis that has none: x=0.39nm/px.", negative=""),
@@ -27,3 +55,20 @@ Images = Annotated[
     list[str] | None,
     Parameter(help="Images whose patches a dkl reads; default: all.", negative=""),
 ]
+Scalarizer = Annotated[
+    str | None, Parameter(help="What to look for: band_intensity:low=1,high=2.")
+]
+Surrogate = Annotated[
+    str | None, Parameter(help="Model: gp, dkl, bayes_gp; `aemtwin list`.")
+]
+Acquisition = Annotated[
+    str | None, Parameter(help="Such as log_ei, thompson, random; `aemtwin list`.")
+]
+What = Annotated[
+    str | None,
+    Parameter(help="twins, effects, modes, experiments, scalarizers, surrogates, ..."),
+]
+Name = Annotated[
+    str | None, Parameter(help="Tell all of one: its parameters and defaults.")
+]
+Dose = Annotated[bool, Parameter(help="Act at all; without, laws that only look.")]

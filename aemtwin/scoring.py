@@ -47,7 +47,9 @@ def true_values(
         return None
     config, values = campaign.config, list[float]()
     dwell_s = config.dwell_s or campaign.mode.dwell_s.default
-    asked = () if config.dwell_s is None else (config.dwell_s,)
+    asked: tuple[object, ...] = (config.dwell_s, config.parameters or None)
+    while asked and asked[-1] is None:  # an older twin takes fewer
+        asked = asked[:-1]
     try:
         for begin in range(0, len(campaign.candidates), CHUNK):
             points = campaign.candidates[begin : begin + CHUNK]

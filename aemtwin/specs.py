@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aemtwin.errors import NotSupported, unknown
 
-PROTOCOL = "1.1"  # major.minor; a client refuses another major
+PROTOCOL = "1.2"  # major.minor; a client refuses another major
 
 Bounds = tuple[tuple[float, float], tuple[float, float]]
 """((x low, x high), (y low, y high)), metres, in the sample frame."""
@@ -71,6 +71,7 @@ class Parameter:
     low: float
     high: float
     doc: str = ""
+    whole: bool = False  # a fraction is refused
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ class Limits:
 
     dwell_s: tuple[float, float]  # at one spot or pixel
     points: int  # pixels of a frame, points of a trace
+    dose: float | None = None  # in all, in `dose_units`; None: no budget
+    dose_per_m2: float | None = None  # at any place, in `dose_units` per square metre
 
 
 @dataclass(frozen=True)

@@ -189,9 +189,10 @@ def test_info_tells_what_a_file_holds():
     from aemtwin.formats.catalog import find_twin
 
     done = aem("info", str(find_twin("pfm_loops").data))
-    for channel in (*data.channels, *data.modes):
-        assert channel.name in done.stdout
+    for array in (*data.channels, data.modes[0]):  # what is stored, not computed
+        assert array.name in done.stdout
     assert "V" in done.stdout
+    assert "served as afm, since" in " ".join(done.stdout.split())
 
 
 def test_doctor_measures_once():

@@ -146,6 +146,7 @@ BORDERS: dict[tuple[str, str], str] = {
     ("instruments.opening", "formats"): "open_twin turns a name or a file into a twin",
     ("instruments.synthetic.__main__", "formats"): "the command writes what it made",
     ("plots.twins", "instruments.protocol"): "the sheet of a twin asks an instrument",
+    ("plots.twins", "measurement"): "and draws what it measured",
     ("lifecycle", "formats"): "lazily: a finished run is kept as data.nsid.h5",
     ("runs", "plots"): "lazily: `Run.plot` for people; the loop never draws",
     ("runs", "report"): "lazily: `Run.report` for people; the loop never draws",

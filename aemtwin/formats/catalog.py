@@ -33,10 +33,12 @@ KEYS: Mapping[str, type] = {  # of twin.toml
     "counts": dict,
     "limits": dict,
     "defaults": dict,
+    "effects": dict,  # what they hold is checked where they are made
+    "modes": dict,
 }
-LIMITS = ("dwell_s", "points")
-COUNTS = ("arrays",)
-DEFAULTS = ("dwell_s", "pixel_dwell_s", "current_A")
+LIMITS = ("dwell_s", "points", "dose", "dose_per_m2")
+COUNTS = ("arrays", "recorded")
+DEFAULTS = ("dwell_s", "pixel_dwell_s", "current_A", "power_W")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +47,14 @@ class TwinEntry:
 
     name: str
     version: str
-    kind: str  # "afm", "stem"
+    kind: str  # "afm", "stem", ...
     description: str  # one line
     folder: Path
     data: Path  # the NSID file
     sha256: Mapping[str, str]  # of each array's bytes
     noise: Mapping[str, float]  # sd of one reading, in the unit of each array
     counts: tuple[str, ...]  # arrays of expected counts at the usual dwell and current
+    recorded: tuple[str, ...]  # arrays of recorded counts, each given out once
     limits: Mapping[str, Any]  # dwell_s [low, high], points
     defaults: Mapping[str, float]  # dwell_s, pixel_dwell_s, current_A
     toml: Mapping[str, Any]  # all of it
@@ -149,7 +152,7 @@ def _entry(folder: Path) -> TwinEntry:
     sha256 = toml.get("sha256", {})
     noise = toml.get("noise", {})
     for table, allowed in (
-        ("noise", tuple(sha256) or tuple(noise)),
+        ("noise", (*sha256, *toml.get("modes", {})) if sha256 else tuple(noise)),
         ("counts", COUNTS),
         ("limits", LIMITS),
         ("defaults", DEFAULTS),
@@ -167,12 +170,13 @@ def _entry(folder: Path) -> TwinEntry:
             or not (0 <= value < math.inf)
         ):
             raise bad(f"has noise.{key} = {value!r}, which should be a number >= 0")
-    counts = toml.get("counts", {}).get("arrays", [])
-    if not isinstance(counts, list) or not all(isinstance(n, str) for n in counts):
-        raise bad(f"has counts.arrays = {counts!r}, which should be a list of names")
-    for name in counts:
-        if sha256 and name not in sha256:
-            raise bad(f"names {name!r} in [counts], which is no array of [sha256]")
+    counts = {key: toml.get("counts", {}).get(key, []) for key in COUNTS}
+    for key, names in counts.items():
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise bad(f"has counts.{key} = {names!r}, which should be a list of names")
+        for name in names:
+            if sha256 and name not in sha256:
+                raise bad(f"names {name!r} in [counts], which is no array of [sha256]")
     limits, defaults = toml.get("limits", {}), toml.get("defaults", {})
     dwell = limits.get("dwell_s", [1.0, 1.0])
     if not (isinstance(dwell, list) and len(dwell) == 2 and _rise(*dwell)):
@@ -180,11 +184,15 @@ def _entry(folder: Path) -> TwinEntry:
     points = limits.get("points", 1)
     if isinstance(points, bool) or not isinstance(points, int) or points < 1:
         raise bad(f"has limits.points = {points!r}, which should be 1 or more")
+    for key in ("dose", "dose_per_m2"):
+        if key in limits and not _rise(0, limits[key]):
+            raise bad(f"has limits.{key} = {limits[key]!r}, which should be above 0")
     for key, value in defaults.items():
+        units = {"current_A": "amperes", "power_W": "watts"}
         if not _rise(0, value):
-            unit = "amperes" if key == "current_A" else "seconds"
+            unit = units.get(key, "seconds")
             raise bad(f"has defaults.{key} = {value!r}, which should be {unit} > 0")
-        if key == "current_A":
+        if key in units:
             continue
         if "dwell_s" in limits and not dwell[0] <= value <= dwell[1]:
             raise bad(f"has defaults.{key} = {value!r} outside limits.dwell_s {dwell}")
@@ -194,7 +202,8 @@ def _entry(folder: Path) -> TwinEntry:
         data=folder / toml["dataset"],
         sha256=sha256,
         noise={key: float(value) for key, value in noise.items()},
-        counts=tuple(counts),
+        counts=tuple(counts["arrays"]),
+        recorded=tuple(counts["recorded"]),
         limits=limits,
         defaults=defaults,
         toml=toml,

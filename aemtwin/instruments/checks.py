@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def number(
     """
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if isinstance(value, bool) or not isinstance(value, REAL):
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, REAL):
         raise WrongType(
             f"{call} got {name} = {value!r}; it is a real number from {low:g} to "
             f"{high:g} {units}.".replace(" .", ".")
@@ -48,11 +49,25 @@ def number(
 
 def whole(call: str, name: str, value: object, low: int, high: int) -> int:
     """Return `value` as an int inside [low, high]."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+    if isinstance(value, bool | np.bool_ | np.timedelta64) or not isinstance(
+        value, numbers.Integral
+    ):
         raise WrongType(f"{call} got {name} = {value!r}; it is a whole number.")
     if not low <= int(value) <= high:
-        raise OutOfRange(f"{call} got {name} = {value}; allowed is {low} to {high}.")
+        told = value if abs(int(value)) < 2**64 else "a number of more than 64 bits"
+        raise OutOfRange(f"{call} got {name} = {told}; allowed is {low} to {high}.")
     return int(value)
+
+
+def flag(call: str, name: str, value: object) -> bool:
+    """Return `value` as a bool; None is False.
+
+    >>> flag("scan", "backward", None)
+    False
+    """
+    if value is not None and not isinstance(value, bool | np.bool_):
+        raise WrongType(f"{call} got {name} = {value!r}; it is True or False.")
+    return bool(value)
 
 
 def floats(
@@ -63,7 +78,7 @@ def floats(
         array = np.asarray(value)
     except ValueError:  # rows of unequal length
         array = np.asarray(None)
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiu" or np.ma.is_masked(value):
         raise WrongType(
             f"{call} got {name} = {_short(value)}; it is real numbers of shape {shape}."
         )
@@ -151,9 +166,11 @@ def region(call: str, value: object, bounds: Bounds) -> list[list[float]]:
     return [[float(v) for v in pair] for pair in array]
 
 
-def shape(call: str, value: object, limit: int) -> list[int]:
+def shape(call: str, value: Any, limit: int) -> list[int]:
     """Return (rows, columns), each at least 1, at most `limit` pixels in all."""
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+    listed = isinstance(value, Sequence) and not isinstance(value, bytes | bytearray)
+    listed = listed or (isinstance(value, np.ndarray) and value.ndim > 0)
+    if not listed or len(value) != 2:
         raise ShapeMismatch(f"{call} got shape = {value!r}; it is (rows, columns).")
     rows, columns = (whole(call, "shape", n, 1, limit) for n in value)
     if rows * columns > limit:
@@ -187,6 +204,8 @@ def parameters(
     call: str, given: Mapping[str, object], allowed: Sequence[Parameter]
 ) -> dict[str, float]:
     """Return all given parameters as floats in their ranges."""
+    if not isinstance(given, Mapping):
+        raise WrongType(f"{call} takes its parameters by name; got {given!r}.")
     by_name = {p.name: p for p in allowed}
     checked = {}
     for name, value in given.items():
@@ -194,6 +213,11 @@ def parameters(
             raise unknown(f"{call} parameter", name, by_name, "See describe().")
         p = by_name[name]
         checked[name] = number(call, name, value, p.low, p.high, p.units)
+        if p.whole and checked[name] != int(checked[name]):
+            raise OutOfRange(
+                f"{call} got {name} = {value!r}; it is a whole number from {p.low:g} "
+                f"to {p.high:g} ({p.doc})."
+            )
     return checked
 
 

@@ -129,6 +129,8 @@ class Ledger:
             "end_s": time_s,
             **summary(answer),
         }
+        if self._path is not None:  # a file needs it now, memory when somebody asks
+            entry.record |= fingerprint(answer)
         if error is not None:
             entry.record |= {"error": [error.code, str(error)], "dose": dose}
             if position is not None:
@@ -137,6 +139,9 @@ class Ledger:
 
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         """Return the entries numbered above `after` as JSON values."""
+        for entry in self:
+            if entry.number > after and "sha256" not in entry.record:
+                entry.record |= fingerprint(entry.answer)
         return [
             {
                 "n": entry.number,
@@ -200,8 +205,15 @@ class Ledger:
         jsonlines.append(self._file, record, durable=durable)
 
 
+def fingerprint(answer: Any) -> dict[str, str]:
+    """Return the hash of what an answer measured; nothing, if that was nothing."""
+    if isinstance(answer, Measurement):
+        return {"sha256": array_hash(answer)}
+    return {}
+
+
 def summary(answer: Any) -> dict[str, Any]:
-    """Return what the ledger keeps of an answer: positions, dose and a hash.
+    """Return what the ledger keeps of an answer: positions and dose.
 
     The `extent` of a frame is that of its outermost pixel centres before a rotation.
     """
@@ -219,7 +231,6 @@ def summary(answer: Any) -> dict[str, Any]:
             if answer.actual.ndim == 1
             else None,
             "dose": answer.dose,
-            "sha256": array_hash(answer),
         }
     if isinstance(answer, np.ndarray):
         return {"actual": answer.tolist()}

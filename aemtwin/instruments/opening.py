@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from aemtwin.errors import BadFile, unknown
+from aemtwin.errors import BadFile, NotSupported, WrongType, unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import Calibration, make_sample
-from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.checks import number
+from aemtwin.instruments.effects import registry as effects_registry
+from aemtwin.instruments.effects.base import stated as effect_table
+from aemtwin.instruments.effects.countable import countable
+from aemtwin.instruments.guessing import KINDS, guess
 from aemtwin.instruments.kinds import Kind
-from aemtwin.instruments.stem import STEM
+from aemtwin.instruments.modes import registry as modes_registry
 from aemtwin.instruments.twin import Twin
 from aemtwin.sample import Field, Sample
 from aemtwin.specs import Limits, Parameter
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (AFM, STEM)}
 NOISE = 0.01  # of the spread of a channel: read-out noise where nobody stated one
 LOOKED_AT = 64  # pixels from which the spread is estimated
+TESTED = 256  # pixels from which it is told whether a recording is counts
+COUNTING = ("expected", "recorded")
+
+EffectsArgument = str | Sequence[str] | Mapping[str, Mapping[str, Any]]
 
 
 def open_twin(
@@ -33,6 +39,8 @@ def open_twin(
     ideal: bool = False,
     seed: int = 0,
     noise: Mapping[str, float] | None = None,
+    counts: Mapping[str, str] | None = None,
+    effects: EffectsArgument | None = None,
     calibrate: Calibration | None = None,
     real_time: bool = False,
     ledger: str | Path | None = None,
@@ -41,14 +49,22 @@ def open_twin(
 
     Args:
         source: A name of the catalogue (`aemtwin list`), a twin folder, an NSID file.
-        kind: "afm" or "stem"; default: what the catalogue says, or what the axes
-            suggest (energy: STEM; otherwise a scanning probe, served as AFM).
+        kind: "afm", "stem", "stm", "raman", "afm_ir" or "afm_raman"; default: what the
+            catalogue says, or what axes and quantities suggest; then
+            `describe().identity["guessed"]` says why.
         select: Which sample, where a file holds several; default: the first.
         ideal: No effect at all: a grid point returns its stored values, bit for bit.
         seed: Of all chance; the same seed and the same requests give the same bits.
         noise: Read-out noise of channels and modes by name, standard deviation in
             their unit at the usual dwell. Default: what the catalogue says; otherwise
             1 % of the spread of each, and none where counts are counted.
+        counts: Arrays that hold counts, by name: "expected" ones are counted anew by
+            Poisson's law; "recorded" ones are given out once each, in proportion to
+            the dose, and must be countable. Default: what the catalogue says.
+        effects: What else the instrument does to the truth: "all" that the twin states
+            (of a plain file: that suit its kind), "none", names, or a table of
+            parameters by name; `aemtwin list effects` has them. Default: those that
+            the catalogue turns on; of a plain file none.
         calibrate: Lengths for axes that state none: `{"x": ("SI px", 0.39e-9)}`.
             Otherwise one unit counts as 1 nm and `describe()` says `calibrated` False.
         real_time: Let each operation take its time, rather than jump ahead.
@@ -58,6 +74,7 @@ def open_twin(
     Raises:
         BadFile: If the file cannot be read as a sample.
         UnknownName: If nothing is called so.
+        NotSupported: If "recorded" counts are none that can be given out one by one.
 
     >>> twin = open_twin("pfm_loops", ideal=True)
     >>> twin.describe().kind
@@ -66,7 +83,7 @@ def open_twin(
     path = Path(source)
     stated: dict[str, float] = {}
     entry: catalog.TwinEntry | None = None
-    name, version = path.name.split(".")[0], ""
+    name, version, why = path.name.split(".")[0], "", ""
     if path.is_file() or (path.suffix and not path.is_dir()):
         data = path
     else:
@@ -76,53 +93,64 @@ def open_twin(
     if entry is not None:
         catalog.verify(entry)
     file = nsid.open_nsid(data)  # open as long as the sample reads it
-    sample = make_sample(
-        file.arrays, select=select, calibrate=calibrate, origin=f"The file {data.name}"
-    )
-    chosen = _kind(kind, sample)
-    if entry is not None:
-        chosen = _as_stated(chosen, entry)
-    counts = _counted(entry, sample)
-    sd = {**_usual_noise(sample), **dict.fromkeys(counts, 0.0), **stated}
-    if noise is not None:
-        for channel, value in noise.items():
-            sample.field(channel)  # an unknown one is an error, not silence
+    try:
+        sample = make_sample(
+            file.arrays,
+            select=select,
+            calibrate=calibrate,
+            origin=f"The file {data.name}",
+        )
+        if kind is None:
+            chosen, why = guess(sample)
+        elif kind in KINDS:
+            chosen = KINDS[kind]
+        else:
+            raise unknown("kind", kind, KINDS, "Leave it out to have it guessed.")
+        if entry is not None:
+            chosen = _as_stated(chosen, entry)
+        toml = entry.toml if entry is not None else {}
+        origin = "twin.toml" if entry is not None else "open_twin"
+        modes = modes_registry.stated(toml.get("modes", {}), chosen, origin)
+        on = effects_registry.chosen(toml.get("effects", {}), effects, chosen, origin)
+        counting = _counting(entry, counts or {}, sample)
+        expected = [n for n, how in counting.items() if how == "expected"]
+        dealt = [n for n, how in counting.items() if how == "recorded"]
+        sd = {**_usual_noise(sample), **dict.fromkeys(counting, 0.0), **stated}
+        for channel, value in (noise or {}).items():
+            if channel not in (m.name for m in modes):
+                sample.field(channel)  # an unknown one is an error, not silence
             what = f"noise of {channel}"
             sd[channel] = number("open_twin", what, value, 0.0, 1e300, "")
-    identity: dict[str, Any] = {
-        "source": catalog.located(source),
-        "version": version,
-        "data_sha256": nsid.sha256_of(data),
-        "others": list(sample.others),
-        "noise": {channel: sd[channel] for channel in noise or {}},
-        "calibrate": {axis: list(unit) for axis, unit in (calibrate or {}).items()},
-    }
-    return Twin(
-        sample,
-        chosen,
-        name=name,
-        seed=seed,
-        ideal=ideal,
-        noise=sd,
-        counts=counts,
-        identity=identity,
-        real_time=real_time,
-        ledger=None if ledger is None else Path(ledger),
-        release=file.close,
-    )
-
-
-def _kind(name: str | None, sample: Sample) -> Kind:
-    if name is not None:
-        if name not in KINDS:
-            raise unknown("kind", name, KINDS, "Leave it out to have it guessed.")
-        return KINDS[name]
-    axes = [axis for field in sample.spectra for axis in field.axes]
-    energy = any(
-        axis.units.lower() in ("ev", "kev", "mev") or "energy" in axis.quantity.lower()
-        for axis in axes
-    )
-    return STEM if energy else AFM
+        identity: dict[str, Any] = {
+            "source": catalog.located(source),
+            "version": version,
+            "data_sha256": nsid.sha256_of(data),
+            "others": list(sample.others),
+            "noise": {channel: sd[channel] for channel in noise or {}},
+            "counts": dict(counts or {}),
+            "effects": {e.name: effect_table(e) for e in ([] if ideal else on)},
+            "calibrate": {axis: list(unit) for axis, unit in (calibrate or {}).items()},
+            **({"guessed": why} if why else {}),
+        }
+        return Twin(
+            sample,
+            chosen,
+            name=name,
+            seed=seed,
+            ideal=ideal,
+            noise=sd,
+            counts=expected,
+            dealt=dealt,
+            effects=on,
+            modes=modes,
+            identity=identity,
+            real_time=real_time,
+            ledger=None if ledger is None else Path(ledger),
+            release=file.close,
+        )
+    except BaseException:
+        file.close()
+        raise
 
 
 def _as_stated(kind: Kind, entry: catalog.TwinEntry) -> Kind:
@@ -131,7 +159,12 @@ def _as_stated(kind: Kind, entry: catalog.TwinEntry) -> Kind:
     low, high = limits.get("dwell_s", kind.limits.dwell_s)
     return replace(
         kind,
-        limits=Limits((low, high), limits.get("points", kind.limits.points)),
+        limits=Limits(
+            (low, high),
+            limits.get("points", kind.limits.points),
+            limits.get("dose"),
+            limits.get("dose_per_m2"),
+        ),
         spot_dwell_s=usual.get("dwell_s", kind.spot_dwell_s),
         pixel_dwell_s=usual.get("pixel_dwell_s", kind.pixel_dwell_s),
         settings=tuple(_usual(p, usual, entry) for p in kind.settings),
@@ -158,28 +191,49 @@ def _limited(parameter: Parameter, low: float, high: float) -> Parameter:
     return replace(parameter, default=default, low=low, high=high)
 
 
-def _counted(entry: catalog.TwinEntry | None, sample: Sample) -> tuple[str, ...]:
-    """Return which arrays of the sample hold counts, by what its `twin.toml` says."""
-    names = tuple(f.name for f in sample.fields if entry and f.name in entry.counts)
-    for name in names:
-        dtype = sample.field(name).dtype
-        if dtype.kind not in "iuf":
+def _counting(
+    entry: catalog.TwinEntry | None, said: Mapping[str, str], sample: Sample
+) -> dict[str, str]:
+    """Return how the arrays that hold counts are counted, by name."""
+    if not isinstance(said, Mapping):
+        raise WrongType(f"open_twin got counts = {said!r}; it is a table by array.")
+    here = {field.name for field in sample.fields}
+    found = {n: "expected" for n in (entry.counts if entry else ()) if n in here}
+    found |= {n: "recorded" for n in (entry.recorded if entry else ()) if n in here}
+    found |= said
+    for name, how in found.items():
+        field = sample.field(name)
+        if how not in COUNTING:
+            raise unknown(f"way to count {name!r}", how, COUNTING, "See open_twin.")
+        if field.dtype.kind not in "iuf":
             raise BadFile(
-                f"twin.toml names {name!r} in [counts], but it holds {dtype}; counts "
+                f"{name!r} is said to be counts, but it holds {field.dtype}; counts "
                 "are real numbers. Leave it out of [counts]."
             )
-    return names
+        if how == "recorded":
+            verdict = countable(_some(field, TESTED).reshape(-1, *field.shape[-1:]))
+            if not verdict.ok:
+                raise NotSupported(
+                    f"{name!r} cannot be given out count by count: {verdict.why} Use "
+                    f"counts={{{name!r}: 'expected'}}, which counts it anew."
+                )
+    return found
 
 
 def _usual_noise(sample: Sample) -> dict[str, float]:
     return {field.name: NOISE * _spread(field) for field in sample.fields}
 
 
-def _spread(field: Field) -> float:
-    """Return the standard deviation over some pixels spread over the field."""
+def _some(field: Field, most: int) -> Any:
+    """Return the values of some pixels spread over the field, (k, *spectral)."""
     rows, columns = field.grid.shape
-    some = np.unique(np.linspace(0, rows * columns - 1, LOOKED_AT).astype(int))
-    values = np.stack([field.pixel(*divmod(int(i), columns)) for i in some])
+    some = np.unique(np.linspace(0, rows * columns - 1, most).astype(int))
+    return np.stack([field.pixel(*divmod(int(i), columns)) for i in some])
+
+
+def _spread(field: Field) -> float:
+    """Return the standard deviation over some pixels of the field."""
+    values = _some(field, LOOKED_AT)
     if values.dtype.kind not in "fciu":
         return 0.0
     values = np.abs(values) if values.dtype.kind == "c" else values

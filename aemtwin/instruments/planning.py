@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aemtwin.errors import OutOfRange, WrongType, unknown
 from aemtwin.instruments import checks
-from aemtwin.instruments.kinds import CURRENT, ELECTRON_C, SETTLE, SPEED, Kind
+from aemtwin.instruments.kinds import FLUX, SETTLE, SPEED, Kind
 from aemtwin.specs import InstrumentSpec
 
 CALLS = ("configure", "move_to", "scan", "trace", "measure", "pulse")
@@ -45,7 +45,7 @@ def complete(
         return dict(checks.parameters(call, given, spec.settings))
     takes = {
         "move_to": ("position",),
-        "scan": ("region", "shape", "channels", "dwell_s", "rotation"),
+        "scan": ("region", "shape", "channels", "dwell_s", "rotation", "backward"),
         "trace": ("points", "channels", "dwell_s"),
         "measure": None,
         "pulse": None,
@@ -85,7 +85,7 @@ def dose_of(
 ) -> float:
     """Return what a whole checked call adds to the dose, in the units of its kind.
 
-    That is the time on the specimen, or the electrons that arrive in it at the current
+    That is the time on the specimen, or what arrives in it at the current or the power
     that is set.
     """
     if call not in ("scan", "trace", "measure", "pulse"):
@@ -96,8 +96,8 @@ def dose_of(
     elif call == "trace":
         spots = len(arguments["points"])
     at_a_spot = float(arguments["dwell_s"])
-    if kind.dose_units == "electrons":
-        at_a_spot = settings[CURRENT] * at_a_spot / ELECTRON_C
+    if kind.flux:
+        at_a_spot = settings[kind.flux] * at_a_spot / FLUX[kind.flux]
     return at_a_spot * spots
 
 
@@ -106,11 +106,14 @@ def exposure_of(
 ) -> float:
     """Return dwell times current over the usual ones: what counts are in proportion to.
 
-    Where no current can be set, that is the dwell over the usual one.
+    Where light counts, its power takes the place of the current; where neither can be
+    set, it is the dwell over the usual one.
     """
-    usual_current = {p.name: p.default for p in spec.settings}.get(CURRENT, 1.0)
-    current = settings.get(CURRENT, usual_current)
-    return (dwell_s / usual_s) * (current / usual_current)
+    exposure = dwell_s / usual_s
+    for setting in spec.settings:
+        if setting.name in FLUX:
+            exposure *= settings[setting.name] / setting.default
+    return exposure
 
 
 def _move_to(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:
@@ -136,6 +139,8 @@ def _scan(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Argumen
         "rotation": rotation,
         "native": native and rotation == 0 and own is not None,
     }
+    if checks.flag("scan", "backward", given.get("backward")):
+        arguments["backward"] = True  # said only where it is so: older ids stay valid
     if not arguments["native"]:
         corners = _corners(arguments)
         if rotation != 0:  # turning rounds: a corner on the edge may land beside it
@@ -278,7 +283,8 @@ def duration_s(
     if call == "scan":
         rows, columns = arguments["shape"]
         line = columns * dwell + kind.line_overhead_s
-        return float(travel(_corners(arguments)[0]) + rows * line)
+        first = _corners(arguments)[2 if arguments.get("backward") else 0]
+        return float(travel(first) + rows * line)
     points = np.asarray(arguments["points"], np.float64)
     path_m = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
     moving = travel(points[0]) + path_m / settings[SPEED]

@@ -2,67 +2,67 @@
 
 Its state is the fold of the requests performed: the same requests in the same order
 give the same state, and noise is addressed by the request, so that every answer can be
-had again.
-`aemtwin.instruments.twin` adds the clock, the ledger and the lock.
+had again. The specimen with its effects is `aemtwin.instruments.scene`, the detector
+`aemtwin.instruments.detector`; `aemtwin.instruments.twin` adds the clock, the ledger
+and the lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.instruments import checks, planning
-from aemtwin.instruments.effects import counts as counting
+from aemtwin.instruments import checks, paths, planning
+from aemtwin.instruments.answers import Answers, Window, read_only
+from aemtwin.instruments.budget import Budget
+from aemtwin.instruments.detector import Detector
 from aemtwin.instruments.effects import noise
+from aemtwin.instruments.effects.base import Scene, Shot, hashed
+from aemtwin.instruments.effects.counts import rounded
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.protocol import Request
+from aemtwin.instruments.recording import Make
+from aemtwin.instruments.scene import Stage
+from aemtwin.instruments.visits import Visits
 from aemtwin.measurement import Measurement
-from aemtwin.sample import Field, Sample
+from aemtwin.sample import Field, Grid, Sample
 from aemtwin.specs import Axis, InstrumentSpec
-
-Window = tuple[float, float]
-"""Begin and end of an operation on the instrument's clock, seconds."""
 
 
 class Probe:
-    """A probe over a sample; requests come checked.
-
-    Args:
-        sample: The ground truth.
-        kind: Its usual times.
-        spec: What the instrument says of itself.
-        seed: Of all chance.
-        noise: Read-out noise of channels and modes by name, standard deviation in
-            their unit at the usual dwell; it is added after counting.
-        counts: The channels and modes that hold expected counts.
-        ideal: Without any chance: counts too are what is expected.
-    """
+    """A probe over a sample; requests come checked."""
 
     def __init__(
-        self,
-        sample: Sample,
-        kind: Kind,
-        spec: InstrumentSpec,
-        *,
-        seed: int,
-        noise: Mapping[str, float],
-        counts: Collection[str] = (),
-        ideal: bool = False,
+        self, sample: Sample, kind: Kind, spec: InstrumentSpec, seed: int, make: Make
     ) -> None:
-        self._sample, self._kind, self._spec = sample, kind, spec
-        self._seed, self._noise = seed, noise
-        self._counts, self._ideal = frozenset(counts), ideal
+        self._sample, self._kind, self._spec, self._seed = sample, kind, spec, seed
+        self._readers = make.readers
+        self._stage = Stage(Scene(sample, spec, seed), make.effects)
+        self._answers, self._budget = Answers(spec, sample), Budget(spec)
+        self._detector = Detector(
+            seed, make.noise, make.counts, make.dealt, ideal=make.ideal
+        )
         self.start()
 
     def start(self) -> None:
         """Stand as at time zero: at the middle, with the default settings."""
-        self.position = _read_only(np.mean(self._spec.bounds, axis=1))  # (2,) m
+        self.position = read_only(np.mean(self._spec.bounds, axis=1))  # (2,) m
         self.settings = {p.name: p.default for p in self._spec.settings}
         self.dose = 0.0
-        self._seen: dict[tuple[str, str, float, float], str] = {}  # spot -> rid
+        self._visits = Visits()
+        self._stage.start()
+        self._detector.start()
+        self._budget.start()
+
+    def digest(self) -> str:
+        """Return a hash of how probe and specimen stand."""
+        at, settings = self.position.tolist(), sorted(self.settings.items())
+        parts = [self._stage.digest(), self._detector.digest(), self._budget.digest()]
+        return hashed(at, settings, self.dose, *parts)
 
     def duration_s(self, call: str, arguments: Mapping[str, Any]) -> float:
         """Return how long a checked call takes from here, seconds."""
@@ -88,166 +88,243 @@ class Probe:
         }[request.call]
         return do(request, time_s)
 
+    def require_dose(self, request: Request) -> None:
+        """Refuse what would go beyond the budgets of `describe().limits`.
+
+        Raises:
+            DoseRefused: If it would; nothing has changed.
+        """
+        dose = self.dose_of(request)
+        if self._budget.on and dose > 0.0:
+            path = self._path(request, (0.0, 0.0))
+            self._budget.require(request.call, path, dose, self.dose)
+
+    def abandon(self, request: Request, time_s: Window, share: float) -> float:
+        """Leave behind what a request that failed did in its share of time.
+
+        Args:
+            request: What was asked.
+            time_s: Begin and end that it would have had.
+            share: Of that time, in which it was under way.
+
+        Returns:
+            The dose that it added.
+        """
+        if request.call in ("configure", "move_to"):
+            return 0.0
+        shot = self._shot(request, self._path(request, time_s), time_s[0])
+        self._stage.done(replace(shot, share=share))
+        return self._add(shot.path, share * self.dose_of(request))
+
+    def _add(self, path: paths.Path, dose: float) -> float:
+        self.dose += dose
+        if self._budget.on:
+            self._budget.add(path, dose)
+        return dose
+
+    def _raster(self, given: Mapping[str, Any]) -> Grid:
+        if given["native"]:
+            return self._sample.field(given["channels"][0]).grid
+        return Grid(*planning.frame_axes(given))
+
+    def _path(self, request: Request, time_s: Window) -> paths.Path:
+        call, given = request.call, request.arguments
+        if call == "scan":
+            return paths.frame(self._kind, given, self._raster(given), time_s)
+        if call == "trace":
+            return paths.trace(self._kind, self.settings, given, time_s)
+        if call == "move_to":
+            return paths.spot(np.array(given["position"]), (time_s[1], time_s[1]))
+        return paths.spot(self.position, time_s)
+
     def truth(
         self,
         mode: str | None,
         points: ArrayLike | None,
         dwell_s: float | None = None,
+        parameters: Mapping[str, object] | None = None,
     ) -> Measurement:
         """Return what `mode` gives at `points` (k, 2) or at every pixel; no noise."""
         known = self._spec.mode(mode)
-        name, usual = known.name, known.dwell_s
-        field = self._sample.field(name)
+        usual, reader = known.dwell_s, self._readers[known.name]
         dwell = usual.default
         if dwell_s is not None:
             dwell = checks.number(
                 "truth", "dwell_s", dwell_s, usual.low, usual.high, "s"
             )
-        at = field.grid.points()
-        if points is not None:
+        asked = {} if parameters is None else parameters
+        given = checks.parameters("truth", asked, known.parameters)
+        if points is None:
+            at = reader.grid.points()
+        else:
             at = checks.points("truth", points)
             checks.require_inside("truth", at, self._spec.bounds)
-        arrays = {f.name: f.at(at) for f in self._sample.beside(field)}
+        exposure = planning.exposure_of(self._spec, self.settings, dwell, usual.default)
+        arrays = {
+            name: rounded(
+                reader.dtype(name), self._detector.expected(name, values, exposure)
+            )
+            for name, values in reader.read(at, self.settings, given).items()
+        }
         index = Axis("point", "", np.arange(len(at)), "Index", "unknown")
-        request = Request("truth", "", {"mode": name, "dwell_s": dwell})
-        return self._answer(request, arrays, (index, *field.axes), at, (0.0, 0.0))
+        arguments = {"mode": known.name, "dwell_s": dwell, **given}
+        request = Request("truth", "", arguments)
+        axes = (index, *reader.axes(given))
+        return self._answers.answer(request, arrays, axes, at, (0.0, 0.0), 0.0)
 
     def _do_configure(self, request: Request, time_s: Window) -> dict[str, float]:
         self.settings = {**self.settings, **request.arguments}
         return dict(self.settings)
 
     def _do_move_to(self, request: Request, time_s: Window) -> NDArray[np.float64]:
-        self.position = _read_only(np.array(request.arguments["position"]))
+        shot = self._shot(request, self._path(request, time_s), time_s[0])
+        self._stage.faults(shot)
+        self._stage.done(shot)
+        self.position = read_only(shot.path.last)
         return self.position
 
     def _do_scan(self, request: Request, time_s: Window) -> Measurement:
-        arguments = request.arguments
-        fields = [self._sample.field(name) for name in arguments["channels"]]
-        x, y = planning.frame_axes(arguments)
-        if arguments["native"]:
-            x, y = fields[0].grid.x, fields[0].grid.y
-        points = planning.frame_points(x, y, arguments)
-        arrays = {f.name: f.at(points).reshape(len(y), len(x)) for f in fields}
+        path, raster = self._path(request, time_s), self._raster(request.arguments)
+        arrays, notices = self._along(request, path, time_s, raster)
         axes = tuple(
             Axis(name, "m", values, "Length", "spatial")
-            for name, values in (("y", y), ("x", x))
+            for name, values in (("y", raster.y), ("x", raster.x))
         )
-        (x_low, x_high), (y_low, y_high) = arguments["region"]
-        centre = np.array([(x_low + x_high) / 2, (y_low + y_high) / 2])
-        answer = self._answer(request, arrays, axes, centre, time_s)
+        centre = np.array(
+            [(low + high) / 2 for low, high in request.arguments["region"]]
+        )
+        dose = self._add(path, self.dose_of(request))
+        answer = self._answers.answer(
+            request, arrays, axes, centre, time_s, dose, notices
+        )
         low, high = np.array(self._spec.bounds).T
-        self.position = _read_only(np.clip(points[-1], low, high))  # turning rounds
+        self.position = read_only(np.clip(path.last, low, high))  # turning rounds
         return answer
 
     def _do_trace(self, request: Request, time_s: Window) -> Measurement:
-        points = np.array(request.arguments["points"])
-        fields = [self._sample.field(name) for name in request.arguments["channels"]]
-        arrays = {f.name: f.at(points) for f in fields}
-        along = np.linalg.norm(np.diff(points, axis=0, prepend=points[:1]), axis=1)
-        axis = Axis("distance", "m", np.cumsum(along), "Length", "spatial")
-        answer = self._answer(request, arrays, (axis,), points, time_s)
-        self.position = _read_only(points[-1])
+        path = self._path(request, time_s)
+        arrays, notices = self._along(request, path, time_s)
+        steps = np.diff(path.points, axis=0, prepend=path.points[:1])
+        along = np.cumsum(np.linalg.norm(steps, axis=1))
+        axis = Axis("distance", "m", along, "Length", "spatial")
+        dose = self._add(path, self.dose_of(request))
+        answer = self._answers.answer(
+            request, arrays, (axis,), path.points, time_s, dose, notices
+        )
+        self.position = read_only(path.last)
         return answer
 
+    def _along(
+        self,
+        request: Request,
+        path: paths.Path,
+        time_s: Window,
+        raster: Grid | None = None,
+    ) -> tuple[dict[str, NDArray[Any]], list[str]]:
+        """Read channels along a path, each in the shape of the path, with notices."""
+        shot = self._shot(request, path, time_s[0])
+        self._stage.faults(shot)
+        usual = self._kind.pixel_dwell_s
+        arrays: dict[str, NDArray[Any]] = {}
+        notices: list[str] = []
+        for name in request.arguments["channels"]:
+            channel, image = self._spec.channel(name), self._sample.field(name)
+            if self._detector.deals(name):
+                values = self._dealt(request, image, shot, usual, notices)
+            else:
+                own = raster is not None and request.arguments["native"]
+                own = own and _same(image.grid, raster)
+                values = self._stage.frame(shot, image, channel, own)
+                values = self._counted(request, name, values, usual)
+            values = self._stage.detected(shot, channel, values)
+            arrays[name] = rounded(image.dtype, values).reshape(path.shape)
+        return arrays, [*notices, *self._stage.done(shot)]
+
     def _do_measure(self, request: Request, time_s: Window) -> Measurement:
-        field = self._sample.field(request.arguments["mode"])
-        at = self.position[None, :]
-        arrays = {f.name: f.at(at)[0] for f in self._sample.beside(field)}
-        notices = self._notices(field, request)
-        return self._answer(request, arrays, field.axes, self.position, time_s, notices)
+        given = request.arguments
+        mode = self._spec.mode(given["mode"])
+        reader, usual = self._readers[mode.name], mode.dwell_s.default
+        shot = self._shot(request, self._path(request, time_s), time_s[0])
+        self._stage.faults(shot)
+        notices = self._visits.notices(reader, mode.name, request.rid, self.position)
+        if self._detector.deals(mode.name):
+            found = {
+                one.name: self._dealt(request, one, shot, usual, notices)
+                for one in reader.fields
+            }
+        else:
+            arriving = self._stage.spot(shot, reader, mode, given)
+            found = {
+                name: self._counted(request, name, values, usual)
+                for name, values in arriving.items()
+            }
+        arrays, axes = {}, reader.axes(given)
+        for name, values in found.items():
+            what = replace(mode, name=name, axes=axes)
+            values = self._stage.detected(shot, what, values)
+            arrays[name] = rounded(reader.dtype(name), values)[0]
+        notices += self._stage.done(shot)
+        dose = self._add(shot.path, self.dose_of(request))
+        return self._answers.answer(
+            request, arrays, axes, self.position, time_s, dose, notices
+        )
 
     def _do_pulse(self, request: Request, time_s: Window) -> dict[str, Any]:
-        """Add the dose; what it does to the specimen is not emulated yet."""
-        dose = self.dose_of(request)
-        self.dose += dose
+        shot = self._shot(request, self._path(request, time_s), time_s[0])
+        self._stage.faults(shot)
+        self._stage.done(shot)
         return {
             "pulse": request.arguments["name"],
             "position": self.position.tolist(),
             "dwell_s": request.arguments["dwell_s"],
-            "dose": dose,
+            "dose": self._add(shot.path, self.dose_of(request)),
             "time_s": list(time_s),
             "rid": request.rid,
         }
 
-    def _notices(self, field: Field, request: Request) -> list[str]:
-        """Say what a loop should know: a spot measured twice, or off the grid."""
-        notices = []
-        index, fraction = field.grid.locate(self.position[None, :])
-        row, column = (float(v) for v in (index + fraction)[0])
-        if fraction.any():
-            notices.append(
-                f"between grid points, at row {row:.3f} and column {column:.3f}: "
-                "values are interpolated"
-            )
-        inside = [
-            low <= value <= high
-            for value, (low, high) in zip(self.position, field.grid.bounds, strict=True)
-        ]
-        if not all(inside):
-            notices.append("beyond the outermost pixel: the value at the edge is given")
-        run = request.rid.partition("/")[0]  # another run may well come here too
-        at = (run, field.name, float(self.position[0]), float(self.position[1]))
-        earlier = self._seen.setdefault(at, request.rid)
-        if earlier != request.rid:
-            notices.append(f"measured here before, by {earlier}")
-        return notices
+    def _shot(self, request: Request, path: paths.Path, begin_s: float) -> Shot:
+        def random(word: str) -> np.random.Generator:
+            return noise.generator(self._seed, *request.address, word)
 
-    def _answer(
-        self,
-        request: Request,
-        arrays: Mapping[str, NDArray[Any]],
-        axes: tuple[Axis, ...],
-        positions: NDArray[np.float64],
-        time_s: Window,
-        notices: Sequence[str] = (),
-    ) -> Measurement:
-        """Add noise and dose, and put the record together."""
-        arguments = request.arguments
-        dwell = float(arguments["dwell_s"])
-        arrays = {
-            name: self._read(request, name, values) for name, values in arrays.items()
-        }
-        dose = self.dose_of(request)
-        self.dose += dose
-        fields = [self._sample.field(name).stored for name in arrays]
-        shown = {k: v for k, v in arguments.items() if k not in ("points", "native")}
-        return Measurement(
-            call=request.call,
-            mode=str(arguments.get("mode", "")),
-            arrays={name: _read_only(values) for name, values in arrays.items()},
-            units={f.name: f.units for f in fields},
-            quantities={f.name: f.quantity for f in fields},
-            axes=axes,
-            asked=_read_only(positions),
-            actual=_read_only(positions),
-            time_s=time_s,
-            dwell_s=dwell,
-            dose=dose,
-            rid=request.rid,
-            info={**shown, "notices": list(notices)},
+        dose = self.dose_of(request) / len(path)
+        given = request.arguments
+        return self._stage.shot(
+            request.call, given, path, begin_s, self.settings, dose, random
         )
 
-    def _read(self, request: Request, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        """Return what the detector tells, from what the sample holds."""
-        arguments = request.arguments
-        dwell, usual = float(arguments["dwell_s"]), self._kind.pixel_dwell_s
-        if request.call in ("measure", "truth"):
-            usual = self._spec.mode(arguments["mode"]).dwell_s.default
-        exposure = planning.exposure_of(self._spec, self.settings, dwell, usual)
-        if request.call == "truth" or self._ideal:
-            if name in self._counts:
-                return counting.expected(values, exposure)
-            return values
-        random = noise.generator(self._seed, *request.address, name)
-        sd = self._noise.get(name, 0.0)
-        if name in self._counts:
-            values = counting.counted(values, exposure, random)
-            return noise.readout(values, sd, random) if sd else values
-        return noise.readout(values, noise.averaged(sd, usual, dwell), random)
+    def _exposure(self, request: Request, usual_s: float) -> float:
+        dwell = float(request.arguments["dwell_s"])
+        return planning.exposure_of(self._spec, self.settings, dwell, usual_s)
+
+    def _counted(
+        self, request: Request, name: str, values: NDArray[Any], usual_s: float
+    ) -> NDArray[Any]:
+        exposure = self._exposure(request, usual_s)
+        return self._detector.read(request, name, values, exposure, usual_s)
+
+    def _dealt(
+        self,
+        request: Request,
+        one: Field,
+        shot: Shot,
+        usual_s: float,
+        notices: list[str],
+    ) -> NDArray[Any]:
+        """Give out recorded counts, and say so where there were too few left."""
+        if self._stage.dark(shot):  # what did not arrive is still to be given out
+            return np.zeros((len(shot.path), *one.shape), one.dtype)
+        exposure = self._exposure(request, usual_s)
+        values, least = self._detector.deal(request, one, shot.where, exposure)
+        if least < 1.0:
+            notices.append(
+                f"the recording of {one.name!r} had {least:.3g} of the dose asked for "
+                "left here: each recorded count is given out once"
+            )
+        return values
 
 
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that a caller cannot write through."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def _same(one: Grid, other: Grid | None) -> bool:
+    return other is not None and (
+        one is other
+        or (np.array_equal(one.x, other.x) and np.array_equal(one.y, other.y))
+    )

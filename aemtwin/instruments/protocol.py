@@ -149,6 +149,7 @@ class Instrument(Protocol):
         channels: Sequence[str] | None = None,
         dwell_s: float | None = None,
         rotation: float = 0.0,
+        backward: bool = False,
         *,
         rid: str | None = None,
         token: str | None = None,
@@ -158,7 +159,8 @@ class Instrument(Protocol):
         The outermost pixel centres lie on the edges of the region. `rotation` turns the
         region about its centre, counterclockwise, radians; the axes of the frame are
         those before the turn. With neither region, shape nor rotation a recording gives
-        its own pixels. The probe ends at the last pixel.
+        its own pixels. `backward` sweeps every line from its far end: a pixel stays
+        where it is and comes at another time. The probe ends at the last pixel.
 
         Raises:
             OutOfRange: If a corner lies outside the bounds, or a limit is exceeded.
@@ -239,3 +241,95 @@ class Instrument(Protocol):
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         """Return what the instrument has done, from entry number `after` on."""
         ...
+
+
+class Calls(Instrument):
+    """The acting calls of an instrument, each handed on as its name and arguments.
+
+    What does them says so in `_act`: a twin here, the proxy of one elsewhere.
+    """
+
+    def _act(
+        self, call: str, given: Mapping[str, Any], rid: str | None, token: str | None
+    ) -> Any:
+        """Do a call with the arguments as they were given; None is a default."""
+        raise NotImplementedError
+
+    def configure(
+        self, *, rid: str | None = None, token: str | None = None, **settings: float
+    ) -> dict[str, float]:
+        answer: dict[str, float] = self._act("configure", settings, rid, token)
+        return answer
+
+    def move_to(
+        self,
+        position: ArrayLike,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> NDArray[np.float64]:
+        given = {"position": position}
+        answer: NDArray[np.float64] = self._act("move_to", given, rid, token)
+        return answer
+
+    def scan(
+        self,
+        region: Bounds | None = None,
+        shape: tuple[int, int] | None = None,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        rotation: float = 0.0,
+        backward: bool = False,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        given = {
+            "region": region,
+            "shape": shape,
+            "channels": channels,
+            "dwell_s": dwell_s,
+            "rotation": rotation,
+            "backward": backward,
+        }
+        answer: Measurement = self._act("scan", given, rid, token)
+        return answer
+
+    def trace(
+        self,
+        points: ArrayLike,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Measurement:
+        given = {"points": points, "channels": channels, "dwell_s": dwell_s}
+        answer: Measurement = self._act("trace", given, rid, token)
+        return answer
+
+    def measure(
+        self,
+        mode: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> Measurement:
+        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
+        answer: Measurement = self._act("measure", given, rid, token)
+        return answer
+
+    def pulse(
+        self,
+        name: str | None = None,
+        dwell_s: float | None = None,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+        **parameters: float,
+    ) -> dict[str, Any]:
+        given = {"name": name, "dwell_s": dwell_s, **parameters}
+        answer: dict[str, Any] = self._act("pulse", given, rid, token)
+        return answer

@@ -7,7 +7,7 @@ current and what it leaves: dose is counted in electrons. A recording of counts,
 
 from __future__ import annotations
 
-from aemtwin.instruments.kinds import CURRENT, SETTLE, SPEED, Kind
+from aemtwin.instruments.kinds import CURRENT, Kind, moving
 from aemtwin.specs import Limits, Parameter, Pulse
 
 STEM = Kind(
@@ -16,8 +16,7 @@ STEM = Kind(
     pixel_dwell_s=1e-5,
     line_overhead_s=1e-3,
     settings=(
-        Parameter(SPEED, "m/s", 1e-3, 1e-9, 1.0, "speed of the beam between spots"),
-        Parameter(SETTLE, "s", 1e-4, 0.0, 60.0, "wait after a move"),
+        *moving(1e-3, 1e-4, "the beam"),
         Parameter(CURRENT, "A", 50e-12, 1e-13, 1e-8, "current of the beam"),
     ),
     limits=Limits(dwell_s=(1e-8, 3600.0), points=2**24),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,20 @@ from aemtwin.errors import (
 )
 from aemtwin.instruments import checks, dose, planning
 from aemtwin.instruments.clock import Clock
+from aemtwin.instruments.effects.base import Effect, hashed
 from aemtwin.instruments.kinds import Kind
-from aemtwin.instruments.ledger import Entry, Ledger, summary
+from aemtwin.instruments.ledger import Entry, Ledger, fingerprint
 from aemtwin.instruments.probe import Probe
-from aemtwin.instruments.protocol import Instrument, Request, State, split_rid
-from aemtwin.instruments.recording import describe
+from aemtwin.instruments.protocol import Calls, Request, State, split_rid
+from aemtwin.instruments.recording import Make, Stated, describe, readers_of
 from aemtwin.measurement import Measurement
 from aemtwin.sample import Sample
-from aemtwin.specs import Bounds, InstrumentSpec
+from aemtwin.specs import InstrumentSpec
 
 PLAIN = "server/"  # what the ids of calls without one begin with
 
 
-class Twin(Instrument):
+class Twin(Calls):
     """An instrument over a sample; see `aemtwin.instruments.protocol.Instrument`.
 
     Args:
@@ -54,6 +56,9 @@ class Twin(Instrument):
             that of each reading, however long.
         counts: Channels and modes that hold expected counts at the usual dwell and
             current: what is measured is Poisson's, in proportion to both.
+        dealt: Channels and modes that hold recorded counts: each is given out once.
+        effects: What else the instrument does to the truth; none where it is ideal.
+        modes: Modes that are computed from maps of the sample.
         identity: What else `describe().identity` should tell, such as a data hash.
         real_time: Sleep as long as each operation takes, rather than jump ahead.
         ledger: A file for the ledger. One that exists is performed again first.
@@ -70,6 +75,9 @@ class Twin(Instrument):
         ideal: bool = False,
         noise: Mapping[str, float] | None = None,
         counts: Collection[str] = (),
+        dealt: Collection[str] = (),
+        effects: Sequence[Effect] = (),
+        modes: Sequence[Stated] = (),
         identity: Mapping[str, Any] | None = None,
         real_time: bool = False,
         ledger: Path | None = None,
@@ -78,16 +86,17 @@ class Twin(Instrument):
         seed = checks.whole("open_twin", "seed", seed, 0, 2**63 - 1)
         self._kind, self._release = kind, release
         told = {**(identity or {}), "twin": True, "seed": seed, "ideal": ideal}
-        self._spec = describe(sample, kind, name, told, counts)
-        self._probe = Probe(
-            sample,
-            kind,
-            self._spec,
-            seed=seed,
+        make = Make(
             noise=dict(noise or {}),
-            counts=counts,
+            counts=frozenset(counts) | {m.name for m in modes if m.model.counts},
+            dealt=frozenset(dealt),
+            effects=() if ideal else tuple(effects),
+            readers=readers_of(sample, kind, modes),
+            models=tuple(one.model for one in modes),
             ideal=ideal,
         )
+        self._spec = describe(sample, kind, name, told, make)
+        self._probe = Probe(sample, kind, self._spec, seed, make)
         self._acting = threading.RLock()  # one operation at a time
         self._clock = Clock(real_time=real_time)
         self._ledger = Ledger(ledger, self._spec.identity)
@@ -134,6 +143,7 @@ class Twin(Instrument):
         mode: str | None = None,
         points: ArrayLike | None = None,
         dwell_s: float | None = None,
+        parameters: Mapping[str, object] | None = None,
     ) -> Measurement:
         """Return what `mode` would measure without noise, as at time zero.
 
@@ -145,90 +155,12 @@ class Twin(Instrument):
                 row by row, ascending in y and x.
             dwell_s: How long at each, which changes counts alone; default: the usual
                 time of the mode. The current is the one that is set.
+            parameters: Of the mode, by name; default: its usual ones.
 
         Returns:
             Arrays (k, *spectral) with `actual` (k, 2).
         """
-        return self._probe.truth(mode, points, dwell_s)
-
-    # What acts
-
-    def configure(
-        self, *, rid: str | None = None, token: str | None = None, **settings: float
-    ) -> dict[str, float]:
-        answer: dict[str, float] = self._act("configure", settings, rid, token)
-        return dict(answer)
-
-    def move_to(
-        self,
-        position: ArrayLike,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> NDArray[np.float64]:
-        given = {"position": position}
-        answer: NDArray[np.float64] = self._act("move_to", given, rid, token)
-        return answer
-
-    def scan(
-        self,
-        region: Bounds | None = None,
-        shape: tuple[int, int] | None = None,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        rotation: float = 0.0,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> Measurement:
-        given = {
-            "region": region,
-            "shape": shape,
-            "channels": channels,
-            "dwell_s": dwell_s,
-            "rotation": rotation,
-        }
-        answer: Measurement = self._act("scan", given, rid, token)
-        return answer
-
-    def trace(
-        self,
-        points: ArrayLike,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> Measurement:
-        given = {"points": points, "channels": channels, "dwell_s": dwell_s}
-        answer: Measurement = self._act("trace", given, rid, token)
-        return answer
-
-    def measure(
-        self,
-        mode: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
-    ) -> Measurement:
-        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
-        answer: Measurement = self._act("measure", given, rid, token)
-        return answer
-
-    def pulse(
-        self,
-        name: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
-    ) -> dict[str, Any]:
-        given = {"name": name, "dwell_s": dwell_s, **parameters}
-        answer: dict[str, Any] = self._act("pulse", given, rid, token)
-        return copy.deepcopy(answer)
+        return self._probe.truth(mode, points, dwell_s, parameters)
 
     # What only a twin in this process answers
 
@@ -239,6 +171,14 @@ class Twin(Instrument):
         """
         shape = dose.raster(self._spec) if shape is None else shape
         return dose.dose_map(self._ledger.events(), self._spec.bounds, shape)
+
+    def state_hash(self) -> str:
+        """Return what tells one state of instrument and specimen from another.
+
+        Equal requests in equal order lead to equal hashes; `reset` leads back to the
+        first, and a twin opened on the ledger of another to that one's last.
+        """
+        return hashed(self._probe.digest(), self._clock.now_s, len(self._ledger))
 
     def reset(self) -> None:
         """Stand as at time zero, and forget what was done."""
@@ -275,17 +215,21 @@ class Twin(Instrument):
                 )
         arguments = planning.complete(self._spec, self._kind, call, given)
         with self._acting:
+            plain = rid is None
             if rid is None:
                 rid = f"{PLAIN}{self._plain}/plain-{call}"
-                self._plain += 1
             request = Request(call, rid, arguments)
             entry = self._ledger.find(request)
             if entry is None:
+                self._probe.require_dose(request)
+                self._plain += plain
                 entry = self._ledger.begin(request, self._clock.now_s)
                 self._perform(entry)
             if entry.error is not None:
                 raise type(entry.error)(str(entry.error))  # its own traceback
-            return entry.answer
+            # a dictionary is the caller's to change, an array is read-only
+            table = isinstance(entry.answer, dict)
+            return copy.deepcopy(entry.answer) if table else entry.answer
 
     def _perform(self, entry: Entry, *, asleep: bool = True) -> None:
         """Do what the entry says and end it; a stop ends it too."""
@@ -300,14 +244,25 @@ class Twin(Instrument):
         except AemtwinError as error:
             if not isinstance(error, OperationStopped | InstrumentFault):
                 error = InstrumentFault(f"{request.call} failed: {error}")
-            # What was stopped halfway has been on the specimen for half the time.
-            gone = (self._clock.now_s - entry.begin_s) / max(duration, 1e-300)
-            share = min(gone, 1.0) * self._probe.dose_of(request)
-            self._probe.dose += share
-            told = {"dose": share, "position": self._probe.position.tolist()}
+            told = self._failed(entry, duration, error)
             self._ledger.end(entry, self._clock.now_s, error=error, **told)
         finally:
             self._busy, self._last = "", request.rid
+
+    def _failed(
+        self, entry: Entry, duration_s: float, error: AemtwinError
+    ) -> dict[str, Any]:
+        """Leave in the specimen what an operation did that was not ended.
+
+        What was stopped halfway has been on the specimen for half the time.
+        """
+        share = 1.0
+        if isinstance(error, OperationStopped):
+            gone = self._clock.now_s - entry.begin_s
+            share = min(gone / max(duration_s, 1e-300), 1.0)
+        window = entry.begin_s, entry.begin_s + duration_s
+        dose = self._probe.abandon(entry.request, window, share)
+        return {"dose": dose, "position": self._probe.position.tolist()}
 
     def _rebuild(self) -> None:
         """Perform once more what the ledger's file holds.
@@ -339,10 +294,14 @@ class Twin(Instrument):
         if "error" in end:
             kind = by_code().get(end["error"][0], OperationStopped)
             entry.error = kind(end["error"][1])
-            self._probe.dose += end.get("dose", 0.0)
+            duration = self._probe.duration_s(request.call, request.arguments)
+            if not isinstance(entry.error, OperationStopped):
+                with suppress(AemtwinError):  # it fails again, and leaves what it left
+                    self._probe.perform(request, (entry.begin_s, end["end_s"]))
+            self._failed(entry, duration, entry.error)
             return
         entry.answer = self._probe.perform(request, (entry.begin_s, end["end_s"]))
-        if summary(entry.answer).get("sha256") != end.get("sha256"):
+        if fingerprint(entry.answer).get("sha256") != end.get("sha256"):
             raise BadFile(
                 f"The ledger says that {request.rid} gave other values than this twin "
                 "gives now: the data or the software changed. Start a new ledger."

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import Pyro4
 import Pyro4.errors
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from aemtwin.codec import array_from_wire, from_wire
 from aemtwin.errors import ProtocolMismatch, Unreachable, WrongType, unknown
-from aemtwin.instruments.protocol import Instrument, State, split_rid
+from aemtwin.instruments.protocol import Calls, State, split_rid
 from aemtwin.measurement import Measurement
 from aemtwin.remote.wire import register_errors
-from aemtwin.specs import PROTOCOL, Bounds, InstrumentSpec
+from aemtwin.specs import PROTOCOL, InstrumentSpec
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 10.0  # for the first answer
+SENT = "biufcUS"  # kinds of dtype that travel as numbers or text; not dates or records
 WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # between attempts at a lost connection
 
 
@@ -43,7 +44,7 @@ def connect(uri: str) -> RemoteInstrument:
     return RemoteInstrument(uri)
 
 
-class RemoteInstrument(Instrument):
+class RemoteInstrument(Calls):
     """An instrument elsewhere; see `aemtwin.instruments.protocol.Instrument`.
 
     Calls that never wait have a connection of their own, so that `stop` and `state`
@@ -93,98 +94,18 @@ class RemoteInstrument(Instrument):
         mode: str | None = None,
         points: ArrayLike | None = None,
         dwell_s: float | None = None,
+        parameters: Mapping[str, object] | None = None,
     ) -> Measurement:
         """Return what `mode` would measure without noise; see `Twin.truth`.
 
         Raises:
             TruthRefused: If the twin is served without it.
         """
-        asked = [mode, points] if dwell_s is None else [mode, points, dwell_s]
-        packed = self._call(self._asking, "truth", asked)  # 1.0 took two
+        asked = [mode, points, dwell_s, parameters]
+        while asked and asked[-1] is None:  # older servers take fewer
+            asked.pop()
+        packed = self._call(self._asking, "truth", asked)
         return from_wire(Measurement, packed)
-
-    def configure(
-        self, *, rid: str | None = None, token: str | None = None, **settings: float
-    ) -> dict[str, float]:
-        return dict(self._act("configure", rid, token, dict(settings)))
-
-    def move_to(
-        self,
-        position: ArrayLike,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> NDArray[np.float64]:
-        return array_from_wire(self._act("move_to", rid, token, {"position": position}))
-
-    def scan(
-        self,
-        region: Bounds | None = None,
-        shape: tuple[int, int] | None = None,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        rotation: float = 0.0,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> Measurement:
-        packed = self._act(
-            "scan",
-            rid,
-            token,
-            {
-                "region": region,
-                "shape": shape,
-                "channels": channels,
-                "dwell_s": dwell_s,
-                "rotation": rotation,
-            },
-        )
-        return from_wire(Measurement, packed)
-
-    def trace(
-        self,
-        points: ArrayLike,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> Measurement:
-        packed = self._act(
-            "trace",
-            rid,
-            token,
-            {"points": points, "channels": channels, "dwell_s": dwell_s},
-        )
-        return from_wire(Measurement, packed)
-
-    def measure(
-        self,
-        mode: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
-    ) -> Measurement:
-        if "encoding" in parameters:  # the server would take it for its own
-            raise unknown("measure parameter", "encoding", [], "See describe().modes.")
-        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
-        packed = self._act("measure", rid, token, given)
-        return from_wire(Measurement, packed)
-
-    def pulse(
-        self,
-        name: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
-    ) -> dict[str, Any]:
-        given = {"name": name, "dwell_s": dwell_s, **parameters}
-        return dict(self._act("pulse", rid, token, given))
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""
@@ -192,13 +113,21 @@ class RemoteInstrument(Instrument):
             proxy._pyroRelease()
 
     def _act(
-        self, call: str, rid: str | None, token: str | None, arguments: dict[str, Any]
+        self, call: str, given: Mapping[str, Any], rid: str | None, token: str | None
     ) -> Any:
         if rid is not None:
             split_rid(rid)
+        writes = call != "pulse" or self._spec.pulses  # else it says that it cannot
+        if "encoding" in given and writes:  # the server would take it for its own
+            raise unknown(f"{call} parameter", "encoding", [], "See describe().")
         again = rid is not None  # without an id, the answer could be another operation
-        given = {**arguments, "rid": rid, "token": token}
-        return self._call(self._acting, call, (), given, again=again)
+        said = {**given, "rid": rid, "token": token}
+        if said.get("backward") is False:  # 1.1 does not know it
+            del said["backward"]
+        packed = self._call(self._acting, call, (), said, again=again)
+        if call in ("scan", "trace", "measure"):
+            return from_wire(Measurement, packed)
+        return array_from_wire(packed) if call == "move_to" else dict(packed)
 
     def _call(
         self,
@@ -210,7 +139,7 @@ class RemoteInstrument(Instrument):
         again: bool = True,
     ) -> Any:
         args = [_plain(call, value) for value in args]
-        kwargs = {name: _plain(call, value) for name, value in (kwargs or {}).items()}
+        kwargs = _plain(call, kwargs or {})
         waits = iter(WAITS_S if again else ())
         while True:
             try:
@@ -238,23 +167,29 @@ def _plain(call: str, value: Any) -> Any:
     Raises:
         WrongType: If it is something that an instrument would not take either.
     """
-    if isinstance(value, np.ndarray):
+    plain = not isinstance(value, np.ndarray | np.generic) or value.dtype.kind in SENT
+    if isinstance(value, np.ndarray) and plain:
         return _plain(call, value.tolist())
     if isinstance(value, np.floating):
         return float(value)
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and plain:
         return value.item()
     if isinstance(value, Mapping):
-        return {str(key): _plain(call, item) for key, item in value.items()}
+        return {_text(str(key)): _plain(call, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(call, item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return math.inf if value > 0 else -math.inf  # beyond every limit
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()  # no half characters
+        return _text(value)
     if value is None or isinstance(value, bool | int | float | complex):
         return value
     raise WrongType(
         f"{call} got {str(value)[:60]!r} of type {type(value).__name__}. Give numbers, "
         "strings, lists and arrays of numbers."
     )
+
+
+def _text(value: str) -> str:
+    """Return text without the half characters that no wire carries."""
+    return value.encode(errors="replace").decode()

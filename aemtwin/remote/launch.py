@@ -36,6 +36,8 @@ def launched(
     ideal: bool = False,
     seed: int = 0,
     noise: Sequence[str] = (),
+    counts: Sequence[str] = (),
+    effects: str | None = None,
     calibrate: Sequence[str] = (),
     real_time: bool = False,
     ledger: Path | None = None,
@@ -49,6 +51,8 @@ def launched(
         ideal: Whether to leave out all effects.
         seed: Of all chance.
         noise: As the command line takes it, such as "loops=1.5".
+        counts: As the command line takes it, such as "eds=recorded".
+        effects: As the command line takes it, such as "drift,tip".
         calibrate: As the command line takes it, such as "x=0.39nm/px".
         real_time: Whether each operation takes its time.
         ledger: The file of its ledger.
@@ -64,6 +68,9 @@ def launched(
     command += ["--real-time"] if real_time else []
     for channel in noise:
         command += ["--noise", channel]
+    for array in counts:
+        command += ["--counts", array]
+    command += ["--effects", effects] if effects is not None else []
     for axis in calibrate:
         command += ["--calibrate", axis]
     command += ["--ledger", str(ledger)] if ledger is not None else []

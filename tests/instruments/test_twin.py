@@ -270,4 +270,4 @@ def test_noise_for_a_channel_that_is_not_there_is_an_error(tmp_path):
     import aemtwin
 
     with pytest.raises(UnknownName, match="array"):
-        aemtwin.open_twin("pfm_loops", noise={"loop": 1.0})
+        aemtwin.open_twin("pfm_loops", noise={"lops": 1.0})

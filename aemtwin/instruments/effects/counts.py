@@ -26,7 +26,7 @@ def expected(values: NDArray[Any], exposure: float) -> NDArray[Any]:
     """
     if exposure == 1.0:
         return values.copy()
-    return _as(values.dtype, values.astype(np.float64) * exposure)
+    return rounded(values.dtype, values.astype(np.float64) * exposure)
 
 
 def counted(
@@ -51,10 +51,13 @@ def counted(
     mean = values.astype(np.float64) * exposure
     missing = np.isnan(mean)
     counts = random.poisson(np.where(missing, 0.0, np.clip(mean, 0.0, MOST)))
-    return _as(values.dtype, np.where(missing, np.nan, counts.astype(np.float64)))
+    return rounded(values.dtype, np.where(missing, np.nan, counts.astype(np.float64)))
 
 
-def _as(dtype: np.dtype[Any], values: NDArray[np.float64]) -> NDArray[Any]:
+def rounded(dtype: np.dtype[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Return values in a dtype: integers are rounded and kept inside their type."""
+    if values.dtype == dtype:
+        return values
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         top = float(info.max)

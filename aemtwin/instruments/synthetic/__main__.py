@@ -8,15 +8,32 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from aemtwin.errors import AemtwinError, unknown
 from aemtwin.formats.catalog import array_sha256
 from aemtwin.formats.nsid import write_nsid
+from aemtwin.instruments.synthetic.afm_ir import make_afm_ir
+from aemtwin.instruments.synthetic.afm_topography import make_afm_topography
 from aemtwin.instruments.synthetic.pfm_loops import make_pfm_loops
+from aemtwin.instruments.synthetic.raman_map import make_raman_map
+from aemtwin.instruments.synthetic.stem_4d import make_stem_4d
+from aemtwin.instruments.synthetic.stem_atoms import make_stem_atoms
 from aemtwin.instruments.synthetic.stem_eels import make_stem_eels
+from aemtwin.instruments.synthetic.stm_spectroscopy import make_stm_spectroscopy
+from aemtwin.sample import StoredArray
 
-MAKERS = {"pfm_loops": make_pfm_loops, "stem_eels": make_stem_eels}
+MAKERS: dict[str, Callable[[int], list[StoredArray]]] = {
+    "afm_ir": make_afm_ir,
+    "afm_topography": make_afm_topography,
+    "pfm_loops": make_pfm_loops,
+    "raman_map": make_raman_map,
+    "stem_4d": make_stem_4d,
+    "stem_atoms": make_stem_atoms,
+    "stem_eels": make_stem_eels,
+    "stm_spectroscopy": make_stm_spectroscopy,
+}
 
 
 def regenerate(

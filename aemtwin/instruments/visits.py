@@ -1,0 +1,41 @@
+"""What a loop should be told of a spot: measured twice, off the grid, off the edge."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.instruments.modes.base import Reader
+
+
+class Visits:
+    """The spots measured so far, by run and mode."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, float, float], str] = {}  # spot -> rid
+
+    def notices(
+        self, reader: Reader, mode: str, rid: str, position: NDArray[np.float64]
+    ) -> list[str]:
+        """Return what is to be said of measuring a mode at (x, y), and remember it."""
+        told, grid = [], reader.grid
+        if reader.fields:
+            index, fraction = grid.locate(position[None, :])
+            row, column = (float(v) for v in (index + fraction)[0])
+            if fraction.any():
+                told.append(
+                    f"between grid points, at row {row:.3f} and column {column:.3f}: "
+                    "values are interpolated"
+                )
+        inside = [
+            low <= value <= high
+            for value, (low, high) in zip(position, grid.bounds, strict=True)
+        ]
+        if not all(inside):
+            told.append("beyond the outermost pixel: the value at the edge is given")
+        run = rid.partition("/")[0]  # another run may well come here too
+        at = (run, mode, float(position[0]), float(position[1]))
+        earlier = self._seen.setdefault(at, rid)
+        if earlier != rid:
+            told.append(f"measured here before, by {earlier}")
+        return told

@@ -1,0 +1,1 @@
+"""What holds for every instrument, to be held against any: `aemtwin check`."""
