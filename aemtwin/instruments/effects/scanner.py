@@ -5,8 +5,7 @@ reading at its own time, so that a slow scan is bent. Times are seconds on the c
 the instrument since it was opened. `aemtwin.instruments.effects.motion` adds them up;
 `noise.generator` beside this module gives the chance by its address.
 
-What cannot be used raises `OutOfRange` (a number that is not finite or not in the range
-said), `ShapeMismatch` or `WrongType`.
+What cannot be used raises `OutOfRange`, `ShapeMismatch` or `WrongType`.
 """
 
 from __future__ import annotations
