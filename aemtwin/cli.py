@@ -206,7 +206,7 @@ def plot(
     /,
     *,
     output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG or PDF.")
+        Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG, PDF or WebP.")
     ] = None,
     select: options.Select = None,
     effects: options.Effects = "all",

@@ -54,7 +54,7 @@ SIZES = {
 SIDE = 3.2  # of a square field in the picture
 LONGEST = 5.6, 4.3  # width and height of a field in the picture
 SLIMMEST = 3.0  # width of a picture, which has a title
-FORMATS = ("png", "svg", "pdf")
+FORMATS = ("png", "svg", "pdf", "webp")
 NO_TRACE = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -108,7 +108,9 @@ def size(kind: str, record: RunRecord) -> tuple[float, float]:
 
 
 def to_bytes(figure: Figure, ending: str = "png") -> bytes:
-    """Return a figure as the bytes of a file: "png", "svg" or "pdf", without a date.
+    """Return a figure as the bytes of a file, without a date.
+
+    That is "png", "svg", "pdf", or, small and a little coarser, "webp".
 
     Raises:
         UnknownName: If there is no such format.
@@ -119,16 +121,19 @@ def to_bytes(figure: Figure, ending: str = "png") -> bytes:
         raise unknown("picture format", ending, FORMATS, "Choose by the file's ending.")
     file = io.BytesIO()
     with matplotlib.rc_context(SETTINGS):
-        figure.savefig(file, format=ending, metadata=NO_TRACE[ending])
+        if ending == "webp":
+            figure.savefig(file, format=ending, dpi=90, pil_kwargs={"quality": 80})
+        else:
+            figure.savefig(file, format=ending, metadata=NO_TRACE[ending])
     return file.getvalue()
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure; its ending chooses PNG, SVG or PDF, and no date is put into it.
+    """Write a figure; its ending chooses PNG, SVG, PDF or WebP; no date is put into it.
 
     Args:
         figure: From `draw`.
-        path: Where to write, ending in .png, .svg or .pdf.
+        path: Where to write, ending in .png, .svg, .pdf or .webp.
 
     Returns:
         The path.

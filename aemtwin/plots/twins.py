@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SPOTS = ((0.2, 0.3), (0.5, 0.55), (0.8, 0.75))  # of the field, along x and y
 COLOURS = ("C0", "C1", "C2")
 MOST = 4  # channels and modes shown
+APART = 1.7  # ranges of colours that differ by more than this are not shared
 CELLS = (48, 48)  # of the map of the dose
 
 
@@ -66,9 +67,12 @@ def twin_sheet(instrument: Instrument, plain: Instrument | None = None) -> Figur
         for i in range(channels):
             limits = _limits([taken[i] for _, taken in frames])
             for k, (said, taken) in enumerate(frames):
+                own, shared = _limits([taken[i]]), limits
+                if limits[1] - limits[0] > APART * (own[1] - own[0]):
+                    shared = own  # else it would be drawn in a few shades
                 place = i * len(frames) + k if abreast else k * columns + i
                 ax = figure.add_subplot(rows, columns, place + 1)
-                _frame(ax, taken[i], spots, said, limits)
+                _frame(ax, taken[i], spots, said, shared)
         at = above * columns + 1
         for i, found in enumerate(measured):
             _curves(figure, (rows, columns, at + i), found)
@@ -163,7 +167,8 @@ def _curves(figure: Figure, place: tuple[int, int, int], found: Any) -> None:
         ax.set_axis_off()
         return
     axis = first.axes[0]
-    factor, unit = scale([_real(f).max() for _, f, _ in found], first.units[first.name])
+    most = [np.nanmax(np.abs(_real(f)), initial=0.0) for _, f, _ in found]
+    factor, unit = scale(most, first.units[first.name])
     along, unit_along = scale(axis.values, axis.units)
     for colour, with_effects, without in found:
         if without is not None:
@@ -183,7 +188,9 @@ def _patterns(ax: Axes, found: Any) -> None:
     for i, (colour, pattern, _) in enumerate(found):
         inset = ax.inset_axes((i * share, 0.15, share * 0.94, 0.7))
         values = np.abs(pattern.values).astype(np.float64)
-        inset.imshow(np.sqrt(values), cmap="magma", origin="lower", aspect="auto")
+        square = len({axis.units for axis in pattern.axes}) == 1
+        aspect = "equal" if square else "auto"
+        inset.imshow(np.sqrt(values), cmap="magma", origin="lower", aspect=aspect)
         inset.set_xticks([])
         inset.set_yticks([])
         for side in inset.spines.values():

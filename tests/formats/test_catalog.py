@@ -21,6 +21,8 @@ from aemtwin.formats.nsid import open_nsid, write_nsid
 def test_every_twin_of_the_catalogue_is_whole(name):
     entry = find_twin(name)
     assert (entry.folder / "card.md").stat().st_size > 500
+    assert "(sheet.webp)" in (entry.folder / "card.md").read_text("utf-8")
+    assert (entry.folder / "sheet.webp").stat().st_size < 250_000
     assert "\n" not in entry.description
     assert entry.version.count(".") == 2
     if entry.data.exists():
