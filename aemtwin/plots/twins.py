@@ -189,7 +189,7 @@ def _patterns(ax: Axes, found: Any) -> None:
         inset = ax.inset_axes((i * share, 0.15, share * 0.94, 0.7))
         values = np.abs(pattern.values).astype(np.float64)
         square = len({axis.units for axis in pattern.axes}) == 1
-        aspect = "equal" if square else "auto"
+        aspect: Any = "equal" if square else "auto"
         inset.imshow(np.sqrt(values), cmap="magma", origin="lower", aspect=aspect)
         inset.set_xticks([])
         inset.set_yticks([])

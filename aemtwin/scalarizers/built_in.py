@@ -17,6 +17,8 @@ import numpy as np
 from aemtwin.errors import BadConfig
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers.arrays import spectrum_of
+from aemtwin.scalarizers.diffraction import annular, centre_of_mass, pattern_of
+from aemtwin.scalarizers.extremes import highest
 from aemtwin.scalarizers.hysteresis import (
     coercive_bias,
     imprint,
@@ -171,6 +173,45 @@ def _peak_width(
     return float(peak_width(axis, values, low, high, baseline))
 
 
+def _lowest(
+    measurement: Measurement, low: float | None = None, high: float | None = None
+) -> float:
+    """The lowest value of a spectrum between low and high, such as a pull-off force."""
+    axis, values = spectrum_of("lowest", measurement)
+    return float(-highest(axis, -np.asarray(values), low, high))
+
+
+def _highest(
+    measurement: Measurement, low: float | None = None, high: float | None = None
+) -> float:
+    """The highest value of a spectrum between low and high, unit of the axis."""
+    axis, values = spectrum_of("highest", measurement)
+    return float(highest(axis, values, low, high))
+
+
+def _deflection(measurement: Measurement) -> float:
+    """How far the middle of a diffraction pattern is from zero."""
+    x, y = centre_of_mass(*pattern_of("deflection", measurement))
+    return float(np.hypot(x, y))
+
+
+def _deflection_x(measurement: Measurement) -> float:
+    """Where the middle of a diffraction pattern is along x: the field along x."""
+    return float(centre_of_mass(*pattern_of("deflection_x", measurement))[0])
+
+
+def _deflection_y(measurement: Measurement) -> float:
+    """Where the middle of a diffraction pattern is along y: the field along y."""
+    return float(centre_of_mass(*pattern_of("deflection_y", measurement))[1])
+
+
+def _annular(
+    measurement: Measurement, low: float | None = None, high: float | None = None
+) -> float:
+    """What falls on a ring of a diffraction pattern from angle low to high."""
+    return float(annular(*pattern_of("annular", measurement), low, high))
+
+
 BUILT_IN: dict[str, tuple[Callable[..., float], str]] = {
     "loop_area": (_loop_area, AREA),
     "coercive_bias": (_coercive_bias, AXIS),
@@ -180,5 +221,11 @@ BUILT_IN: dict[str, tuple[Callable[..., float], str]] = {
     "band_ratio": (_band_ratio, NONE),
     "peak_position": (_peak_position, AXIS),
     "peak_width": (_peak_width, AXIS),
+    "lowest": (_lowest, VALUES),
+    "highest": (_highest, VALUES),
+    "deflection": (_deflection, AXIS),
+    "deflection_x": (_deflection_x, AXIS),
+    "deflection_y": (_deflection_y, AXIS),
+    "annular": (_annular, VALUES),
     "pca": (PCA(), VALUES),
 }

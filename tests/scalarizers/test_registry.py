@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -56,10 +57,19 @@ def test_every_built_in_one_has_a_name_a_line_and_a_number_with_a_unit():
     loops |= {"switching": "pm", "pca": "pm"}
     spectra = {"band_intensity": "counts·eV", "band_ratio": "", "pca": "counts"}
     spectra |= {"peak_position": "eV", "peak_width": "eV"}
-    assert {*loops, *spectra} == set(registry.BUILT_IN)
+    spectra |= {"lowest": "counts", "highest": "counts"}
+    patterns = {"deflection": "rad", "deflection_x": "rad", "deflection_y": "rad"}
+    patterns |= {"annular": "counts"}
+    angles = [
+        Axis(name, "rad", np.arange(3.0), "Angle", "reciprocal")
+        for name in ("theta_y", "theta_x")
+    ]
+    disk = replace(SPECTRUM, arrays={SPECTRUM.name: np.eye(3)}, axes=tuple(angles))
+    assert {*loops, *spectra, *patterns} == set(registry.BUILT_IN)
     for (name, unit), measurement in [
         *((pair, LOOP) for pair in loops.items()),
         *((pair, SPECTRUM) for pair in spectra.items()),
+        *((pair, disk) for pair in patterns.items()),
     ]:
         params = {"low": 1.5} if name == "band_ratio" else {}
         scalarizer = scalarizers.get(name, **params)
@@ -168,7 +178,7 @@ def test_plugins_are_listed_unread_and_loaded_when_asked_for(monkeypatch):
         ("lop_area", "Did you mean 'loop_area'"),
         ("no_such_module:function", "No module named"),
         ("math:no_such_function", "no attribute"),
-        ("", "allowed: band_intensity"),
+        ("", "allowed: annular"),
     ],
 )
 def test_an_unknown_name_is_told_what_there_is(name, message):
