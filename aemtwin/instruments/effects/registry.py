@@ -19,6 +19,7 @@ EFFECTS: dict[str, str] = {
     "hysteresis": "motion:Hysteresis",
     "flyback": "motion:Flyback",
     "jitter": "motion:Jitter",
+    "knock_on": "sites:KnockOn",
     "tip": "probing:Tip",
     "optics": "seeing:Optics",
     "writing": "seeing:Writing",
