@@ -41,7 +41,7 @@ Noise = Annotated[
 ]
 Effects = Annotated[
     str | None,
-    Parameter(help="all, none, or names with commas; `aemtwin list effects`."),
+    Parameter(help="all, none, default, or names with commas; `aemtwin list effects`."),
 ]
 Counts = Annotated[
     list[str] | None,

@@ -15,6 +15,7 @@ from aemtwin.instruments.paths import Path
 from aemtwin.specs import InstrumentSpec
 
 Array = NDArray[np.float64]
+FEW = 64  # readings of a trace of which each has the width of the probe
 SLACK = 1e-9  # of a budget: sums of many doses round
 
 
@@ -83,7 +84,8 @@ def leave(field: DoseField, path: Path, off: Array | None, each: float) -> None:
     width, height = path.pixel_m
     where = path.points if off is None else path.points + off
     if not (width and height):
-        field.add(where, each)
+        few = len(where) <= FEW  # of many the cells alone must do
+        field.add(where, each, path.spot_m if few else 0.0)
     elif path.turned:
         field.add(where, each, float(np.sqrt(width * height)), "box")
     else:

@@ -24,7 +24,7 @@ WAVE = ("1/cm", "cm-1", "cm^-1", "cm⁻¹", "1/m", "m-1", "m^-1")
 ANGLE = ("rad", "mrad", "1/nm", "1/å", "1/angstrom")
 CURRENT = ("a", "na", "pa", "µa", "ua", "fa")
 STM_M = 200e-9  # a field this small, with current against bias, is an STM's
-HEIGHTS = ("height", "topograph", "z", "zsensor")
+HEIGHTS = ("height", "topograph", "zsensor")
 
 
 def guess(sample: Sample) -> tuple[Kind, str]:
@@ -35,6 +35,10 @@ def guess(sample: Sample) -> tuple[Kind, str]:
     'stem'
     """
     spectral = [(f, axis) for f in sample.spectra for axis in f.axes]
+    for field, axis in spectral:
+        said = _words(field, axis)
+        if any(word in said.split() for word in ("sts", "stm")) or "tunnel" in said:
+            return STM, f"{field.name!r} calls itself tunnelling spectroscopy"
     for field, axis in spectral:
         if _is(axis, ENERGY, "energy"):
             return STEM, f"{field.name!r} has an axis of energy ({axis.name})"
@@ -57,9 +61,6 @@ def guess(sample: Sample) -> tuple[Kind, str]:
         if len(field.axes) == 2 and all(a.kind == "reciprocal" for a in field.axes):
             return STEM, f"{field.name!r} is a diffraction pattern at every pixel"
     for field, axis in spectral:
-        said = _words(field, axis)
-        if any(word in said.split() for word in ("sts", "stm")) or "tunnel" in said:
-            return STM, f"{field.name!r} calls itself tunnelling spectroscopy"
         if _is(axis, (), "bias", "voltage") and _is_current(field):
             wide = max(high - low for low, high in sample.bounds)
             if wide < STM_M and sample.calibrated:
@@ -72,7 +73,8 @@ def guess(sample: Sample) -> tuple[Kind, str]:
         return AFM, f"{field.name!r} is swept over {axis.quantity or axis.name}"
     for field in sample.images:
         said = _words(field)
-        if any(word in said for word in ("haadf", "dark field", "stem", "tem image")):
+        words = said.split()
+        if any(w in words for w in ("haadf", "stem", "tem")) or "dark field" in said:
             return STEM, f"{field.name!r} is an electron image"
         if any(word in said.split() for word in ("stm", "tunnel", "tunneling")):
             return STM, f"{field.name!r} is a tunnelling image"
@@ -82,7 +84,8 @@ def guess(sample: Sample) -> tuple[Kind, str]:
 
 def _heights(sample: Sample) -> Iterator[str]:
     for field in sample.images:
-        if any(_words(field).startswith(word) for word in HEIGHTS):
+        words = _words(field).split()
+        if words[:1] == ["z"] or any(w.startswith(HEIGHTS) for w in words):
             yield field.name
 
 

@@ -33,6 +33,7 @@ class Kind:
     limits: Limits
     dose_units: str = "s"  # the time on the specimen; or "electrons", or "J"
     pulses: tuple[Pulse, ...] = ()
+    spot_m: float = 1e-8  # standard deviation of what a probe at rest doses
 
     @property
     def flux(self) -> str:

@@ -14,17 +14,20 @@ from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import Calibration, make_sample
 from aemtwin.instruments.checks import number
 from aemtwin.instruments.effects import registry as effects_registry
+from aemtwin.instruments.effects.base import Effect
 from aemtwin.instruments.effects.base import stated as effect_table
 from aemtwin.instruments.effects.countable import countable
 from aemtwin.instruments.guessing import KINDS, guess
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.modes import registry as modes_registry
+from aemtwin.instruments.recording import Stated, readers_of
 from aemtwin.instruments.twin import Twin
 from aemtwin.sample import Field, Sample
 from aemtwin.specs import Limits, Parameter
 
 NOISE = 0.01  # of the spread of a channel: read-out noise where nobody stated one
 LOOKED_AT = 64  # pixels from which the spread is estimated
+FEW = 16  # places from which that of a computed mode is
 TESTED = 256  # pixels from which it is told whether a recording is counts
 COUNTING = ("expected", "recorded")
 
@@ -62,8 +65,8 @@ def open_twin(
             Poisson's law; "recorded" ones are given out once each, in proportion to
             the dose, and must be countable. Default: what the catalogue says.
         effects: What else the instrument does to the truth: "all" that the twin states
-            (of a plain file: that suit its kind), "none", names, or a table of
-            parameters by name; `aemtwin list effects` has them. Default: those that
+            (of a plain file: that suit its kind), "none", "default", names, or a table
+            of parameters by name; `aemtwin list effects` has them. Default: those that
             the catalogue turns on; of a plain file none.
         calibrate: Lengths for axes that state none: `{"x": ("SI px", 0.39e-9)}`.
             Otherwise one unit counts as 1 nm and `describe()` says `calibrated` False.
@@ -116,6 +119,9 @@ def open_twin(
         expected = [n for n, how in counting.items() if how == "expected"]
         dealt = [n for n, how in counting.items() if how == "recorded"]
         sd = {**_usual_noise(sample), **dict.fromkeys(counting, 0.0), **stated}
+        if not ideal:
+            unsaid = [m for m in modes if m.name not in sd and not m.model.counts]
+            sd |= _noise_of_modes(sample, chosen, unsaid, on)
         for channel, value in (noise or {}).items():
             if channel not in (m.name for m in modes):
                 sample.field(channel)  # an unknown one is an error, not silence
@@ -222,6 +228,23 @@ def _counting(
 
 def _usual_noise(sample: Sample) -> dict[str, float]:
     return {field.name: NOISE * _spread(field) for field in sample.fields}
+
+
+def _noise_of_modes(
+    sample: Sample, kind: Kind, modes: Sequence[Stated], effects: Sequence[Effect]
+) -> dict[str, float]:
+    """Return 1 % of the spread of computed modes over some places of the field."""
+    brought = [p for mode in modes for p in mode.model.settings]
+    brought += [p for effect in effects for p in effect.settings()]
+    settings = {p.name: p.default for p in (*brought, *kind.settings)}
+    found, readers = {}, readers_of(sample, kind, modes) if modes else {}
+    for mode in modes:
+        reader = readers[mode.name]
+        points = reader.grid.points()
+        some = points[:: max(len(points) // FEW, 1)]
+        values = reader.read(some, settings, {})[mode.name]
+        found[mode.name] = NOISE * float(np.nanstd(np.abs(values)))
+    return found
 
 
 def _some(field: Field, most: int) -> Any:

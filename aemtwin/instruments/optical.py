@@ -21,6 +21,7 @@ RAMAN = Kind(
     settings=(*moving(1e-4, 0.05, "the stage"), _LASER),
     limits=_LIMITS,
     dose_units="J",
+    spot_m=4e-7,
 )
 AFM_IR = Kind(
     name="afm_ir",
@@ -29,6 +30,7 @@ AFM_IR = Kind(
     line_overhead_s=0.1,
     settings=moving(2e-6, 0.05, "the tip"),
     limits=_LIMITS,
+    spot_m=2e-8,
 )
 AFM_RAMAN = Kind(
     name="afm_raman",
@@ -38,4 +40,5 @@ AFM_RAMAN = Kind(
     settings=(*moving(2e-6, 0.05, "tip and spot"), _LASER),
     limits=_LIMITS,
     dose_units="J",
+    spot_m=4e-7,
 )

@@ -38,12 +38,14 @@ class Path:
         backward: bool = False,
         pixel_m: tuple[float, float] = (0.0, 0.0),
         turned: bool = False,
+        spot_m: float = 0.0,
     ) -> None:
         self.shape = shape  # (rows, columns) of a frame, (k,) of a trace, () of a spot
         self.last = last  # (2,) m: where the probe is when all is read
         self.backward = backward  # each line is read from its far end
         self.pixel_m = pixel_m  # along columns and rows of a frame; 0: no raster
         self.turned = turned  # the frame is rotated
+        self.spot_m = spot_m  # standard deviation of what a probe at rest doses
         self._points, self._times_s = points, times_s
 
     def __len__(self) -> int:
@@ -64,9 +66,21 @@ class Path:
         """How many lines, and readings a line; a trace and a spot are one line."""
         return (1, *self.shape)[-2:] if self.shape else (1, 1)  # type: ignore[return-value]
 
-    def area_m2(self, spot_m2: float) -> float:
-        """Return what one reading lights up: a pixel, or what is said of a spot."""
-        return self.pixel_m[0] * self.pixel_m[1] or spot_m2
+    def area_m2(self, cell_m2: float) -> float:
+        """Return what one reading doses: a pixel, or a spot, a cell being the least.
+
+        Of a spot it is the area that the dose over its highest density would fill.
+        """
+        pixel = self.pixel_m[0] * self.pixel_m[1]
+        return pixel or max(2.0 * math.pi * self.spot_m**2, cell_m2)
+
+    def reached(self, share: float) -> Array:
+        """Return where the probe is after a share of the readings, (2,)."""
+        if share >= 1.0 or not self.shape:
+            return self.last
+        lines = self.in_time(self.points)
+        points = lines.reshape(-1, 2)
+        return np.asarray(points[min(int(share * len(points)), len(points) - 1)])
 
     def in_time(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return (k, ...) as (lines, readings, ...), each line in the order of time."""
@@ -126,11 +140,12 @@ def trace(
         ends = np.cumsum(steps / settings[SPEED] + dwell)
         return np.asarray(window[1] - ends[-1] + ends - dwell / 2)
 
-    return Path((len(points),), lambda: points, times, points[-1])
+    last, spot_m = points[-1], kind.spot_m
+    return Path((len(points),), lambda: points, times, last, spot_m=spot_m)
 
 
-def spot(position: Array, window: tuple[float, float]) -> Path:
+def spot(kind: Kind, position: Array, window: tuple[float, float]) -> Path:
     """Return the path of one measurement: one reading, in the middle of its time."""
     at = np.array(position, np.float64)
     middle = np.array([(window[0] + window[1]) / 2])
-    return Path((), lambda: at[None, :], lambda: middle, at)
+    return Path((), lambda: at[None, :], lambda: middle, at, spot_m=kind.spot_m)

@@ -41,6 +41,7 @@ class Probe:
     ) -> None:
         self._sample, self._kind, self._spec, self._seed = sample, kind, spec, seed
         self._readers = make.readers
+        self._box = np.array(spec.bounds).T  # lowest and highest (x, y)
         self._stage = Stage(Scene(sample, spec, seed), make.effects)
         self._answers, self._budget = Answers(spec, sample), Budget(spec)
         self._detector = Detector(
@@ -114,7 +115,12 @@ class Probe:
             return 0.0
         shot = self._shot(request, self._path(request, time_s), time_s[0])
         self._stage.done(replace(shot, share=share))
+        self.position = read_only(np.clip(shot.path.reached(share), *self._box))
         return self._add(shot.path, share * self.dose_of(request))
+
+    def _leave(self, request: Request, shot: Shot) -> float:
+        """Count the dose of an operation; there is none where the beam was blanked."""
+        return self._add(shot.path, self.dose_of(request) if shot.dose else 0.0)
 
     def _add(self, path: paths.Path, dose: float) -> float:
         self.dose += dose
@@ -134,8 +140,8 @@ class Probe:
         if call == "trace":
             return paths.trace(self._kind, self.settings, given, time_s)
         if call == "move_to":
-            return paths.spot(np.array(given["position"]), (time_s[1], time_s[1]))
-        return paths.spot(self.position, time_s)
+            return paths.spot(self._kind, np.array(given["position"]), (time_s[1],) * 2)
+        return paths.spot(self._kind, self.position, time_s)
 
     def truth(
         self,
@@ -185,7 +191,7 @@ class Probe:
 
     def _do_scan(self, request: Request, time_s: Window) -> Measurement:
         path, raster = self._path(request, time_s), self._raster(request.arguments)
-        arrays, notices = self._along(request, path, time_s, raster)
+        arrays, notices, dose = self._along(request, path, time_s, raster)
         axes = tuple(
             Axis(name, "m", values, "Length", "spatial")
             for name, values in (("y", raster.y), ("x", raster.x))
@@ -193,21 +199,18 @@ class Probe:
         centre = np.array(
             [(low + high) / 2 for low, high in request.arguments["region"]]
         )
-        dose = self._add(path, self.dose_of(request))
         answer = self._answers.answer(
             request, arrays, axes, centre, time_s, dose, notices
         )
-        low, high = np.array(self._spec.bounds).T
-        self.position = read_only(np.clip(path.last, low, high))  # turning rounds
+        self.position = read_only(np.clip(path.last, *self._box))  # turning rounds
         return answer
 
     def _do_trace(self, request: Request, time_s: Window) -> Measurement:
         path = self._path(request, time_s)
-        arrays, notices = self._along(request, path, time_s)
+        arrays, notices, dose = self._along(request, path, time_s)
         steps = np.diff(path.points, axis=0, prepend=path.points[:1])
         along = np.cumsum(np.linalg.norm(steps, axis=1))
         axis = Axis("distance", "m", along, "Length", "spatial")
-        dose = self._add(path, self.dose_of(request))
         answer = self._answers.answer(
             request, arrays, (axis,), path.points, time_s, dose, notices
         )
@@ -220,8 +223,8 @@ class Probe:
         path: paths.Path,
         time_s: Window,
         raster: Grid | None = None,
-    ) -> tuple[dict[str, NDArray[Any]], list[str]]:
-        """Read channels along a path, each in the shape of the path, with notices."""
+    ) -> tuple[dict[str, NDArray[Any]], list[str], float]:
+        """Read channels along a path, in its shape; with notices and the dose."""
         shot = self._shot(request, path, time_s[0])
         self._stage.faults(shot)
         usual = self._kind.pixel_dwell_s
@@ -238,7 +241,8 @@ class Probe:
                 values = self._counted(request, name, values, usual)
             values = self._stage.detected(shot, channel, values)
             arrays[name] = rounded(image.dtype, values).reshape(path.shape)
-        return arrays, [*notices, *self._stage.done(shot)]
+        notices += self._visits.beyond(shot, self._spec.bounds)
+        return arrays, [*notices, *self._stage.done(shot)], self._leave(request, shot)
 
     def _do_measure(self, request: Request, time_s: Window) -> Measurement:
         given = request.arguments
@@ -247,24 +251,22 @@ class Probe:
         shot = self._shot(request, self._path(request, time_s), time_s[0])
         self._stage.faults(shot)
         notices = self._visits.notices(reader, mode.name, request.rid, self.position)
-        if self._detector.deals(mode.name):
-            found = {
-                one.name: self._dealt(request, one, shot, usual, notices)
-                for one in reader.fields
-            }
-        else:
-            arriving = self._stage.spot(shot, reader, mode, given)
-            found = {
-                name: self._counted(request, name, values, usual)
-                for name, values in arriving.items()
-            }
+        arriving = self._stage.spot(shot, reader, mode, given)
+        stored = {one.name: one for one in reader.fields}
+        found = {
+            name: self._dealt(request, stored[name], shot, usual, notices)
+            if self._detector.deals(name)
+            else self._counted(request, name, values, usual)
+            for name, values in arriving.items()
+        }
         arrays, axes = {}, reader.axes(given)
         for name, values in found.items():
             what = replace(mode, name=name, axes=axes)
             values = self._stage.detected(shot, what, values)
             arrays[name] = rounded(reader.dtype(name), values)[0]
+        notices += self._visits.beyond(shot, self._spec.bounds)
         notices += self._stage.done(shot)
-        dose = self._add(shot.path, self.dose_of(request))
+        dose = self._leave(request, shot)
         return self._answers.answer(
             request, arrays, axes, self.position, time_s, dose, notices
         )
@@ -277,7 +279,7 @@ class Probe:
             "pulse": request.arguments["name"],
             "position": self.position.tolist(),
             "dwell_s": request.arguments["dwell_s"],
-            "dose": self._add(shot.path, self.dose_of(request)),
+            "dose": self._leave(request, shot),
             "time_s": list(time_s),
             "rid": request.rid,
         }

@@ -82,13 +82,18 @@ def same_instrument(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Say whether two identities are of one instrument.
 
     Data that was moved is the same data: where there is a hash, it decides, and not
-    the name and the path of the file.
+    the name and the path of the file. What one says and the other leaves empty or out
+    is the same.
 
     >>> same_instrument({"data_sha256": "a", "source": "x"}, {"data_sha256": "a"})
     True
     """
-    place = {"source", "name"} if "data_sha256" in was else set[str]()
-    one, other = ({k: v for k, v in i.items() if k not in place} for i in (was, now))
+    said = {"guessed"}  # for people, and may be worded better one day
+    said |= {"source", "name"} if "data_sha256" in was else set[str]()
+    one, other = (
+        {k: v for k, v in i.items() if k not in said and v not in ({}, [], None)}
+        for i in (was, now)
+    )
     return one == other
 
 

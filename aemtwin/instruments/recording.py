@@ -164,6 +164,27 @@ def _dwell(kind: Kind, usual_s: float) -> Parameter:
     return Parameter("dwell_s", "s", usual_s, low, high, "time of one measurement")
 
 
+def _require_unit(field: Field, need: str, units: str, origin: str) -> None:
+    """Refuse a map whose unit is another: a modulus in GPa would be wrong by 1e9."""
+    said = field.stored.units
+    if _plain(said) != _plain(units):
+        raise BadFile(
+            f"{origin} takes the map {need!r} in {units or 'no unit'}, and the array "
+            f"{field.name!r} is in {said or 'no unit'}. Store it in that unit, or name "
+            "another array."
+        )
+
+
+def _plain(units: str) -> str:
+    """Return a unit without what writers differ in.
+
+    >>> _plain("J/m²") == _plain("J/m^2"), _plain("V m") == _plain("V·m")
+    (True, True)
+    """
+    swaps = {"²": "2", "³": "3", "^": "", " ": "", "·": "", "*": "", "µ": "u", "μ": "u"}
+    return "".join(swaps.get(letter, letter) for letter in units.strip())
+
+
 def _computed(sample: Sample, kind: Kind, one: Stated) -> Computed:
     model, origin = one.model, f"[modes.{one.name}]"
     fields = {}
@@ -180,6 +201,7 @@ def _computed(sample: Sample, kind: Kind, one: Stated) -> Computed:
                 f"has no array {array!r}. Name it: maps = {{ {need} = 'its name' }}."
             )
         fields[need] = sample.field(array)
+        _require_unit(fields[need], need, known_maps[need], origin)
         if fields[need].shape:
             raise BadFile(
                 f"{origin} takes {array!r} for the map {need!r}, but it holds a "
@@ -188,14 +210,10 @@ def _computed(sample: Sample, kind: Kind, one: Stated) -> Computed:
     for name in one.maps:
         if name not in known_maps:
             raise unknown(f"map of {origin}", name, known_maps, "See the model.")
-    known = {p.name: p for p in model.parameters}
-    for name, value in one.parameters.items():
-        if name not in known:
-            raise unknown(f"parameter of {origin}", name, known, "See the model.")
-        p = known[name]
-        value = checks.number(origin, name, value, p.low, p.high, p.units)
-        known[name] = replace(p, default=value)
-    parameters = tuple(known.values())
+    stated = checks.parameters(origin, one.parameters, model.parameters)
+    parameters = tuple(
+        replace(p, default=stated.get(p.name, p.default)) for p in model.parameters
+    )
     grid = even_grid(sample, one.shape)
     spec = Mode(
         name=one.name,

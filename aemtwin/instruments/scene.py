@@ -64,7 +64,8 @@ class Stage:
         )
         moved = [effect.displacement(shot) for effect in self.effects]
         off = [one for one in moved if one is not None]
-        return replace(shot, off=np.sum(off, axis=0)) if off else shot
+        shot = replace(shot, off=np.sum(off, axis=0)) if off else shot
+        return replace(shot, dose=0.0) if self.dark(shot) else shot
 
     def faults(self, shot: Shot) -> None:
         """Raise an `InstrumentFault` if an effect says that the operation fails."""

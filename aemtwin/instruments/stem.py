@@ -21,6 +21,7 @@ STEM = Kind(
     ),
     limits=Limits(dwell_s=(1e-8, 3600.0), points=2**24),
     dose_units="electrons",
+    spot_m=1e-10,
     pulses=(
         Pulse(
             "exposure",

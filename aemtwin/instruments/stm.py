@@ -16,4 +16,5 @@ STM = Kind(
     line_overhead_s=0.05,
     settings=moving(50e-9, 0.1, "the tip"),
     limits=Limits(dwell_s=(1e-6, 3600.0), points=2**24),
+    spot_m=5e-10,
 )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from aemtwin.instruments.effects.base import Shot
 from aemtwin.instruments.modes.base import Reader
+from aemtwin.specs import Bounds
+
+MARGIN = 2.0  # pixels that a frame may reach over the edge without a word
 
 
 class Visits:
@@ -39,3 +43,17 @@ class Visits:
         if earlier != rid:
             told.append(f"measured here before, by {earlier}")
         return told
+
+    def beyond(self, shot: Shot, bounds: Bounds) -> list[str]:
+        """Return what is to be said of readings that drifted off the specimen."""
+        if shot.off is None:
+            return []
+        low, high = np.array(bounds).T
+        slack = 1e-9 * (high - low) + MARGIN * np.array(shot.path.pixel_m)
+        off = ((shot.where < low - slack) | (shot.where > high + slack)).any(axis=1)
+        if not off.any():
+            return []
+        return [
+            f"{int(off.sum())} of {len(off)} readings lay beyond the specimen, where "
+            "the probe had drifted: there the value at its edge is given"
+        ]

@@ -96,7 +96,7 @@ def test_the_times_of_a_trace_have_its_way_between_them():
 
 
 def test_a_spot_is_read_in_the_middle_of_its_time():
-    path = paths.spot(np.array([1e-6, 2e-6]), (3.0, 5.0))
+    path = paths.spot(AFM, np.array([1e-6, 2e-6]), (3.0, 5.0))
     assert (len(path), path.shape, path.lines) == (1, (), (1, 1))
     assert path.times_s.tolist() == [4.0]
     assert path.points.tolist() == [[1e-6, 2e-6]]

@@ -57,8 +57,8 @@ class Walk(Effect):
 class Creep(Effect):
     """After every move the piezo goes on for a while in its direction.
 
-    The sweep of a frame's own lines is not followed by creep, only the way to its
-    first pixel and from its last.
+    Of a frame or a trace the way to its first reading is one move, and the way from
+    there to its last another, made at its end; its lines in between are left out.
     """
 
     name: ClassVar[str] = "creep"
@@ -87,9 +87,13 @@ class Creep(Effect):
 
     def done(self, shot: Shot) -> None:
         times, steps = self._with_this(shot)
-        if len(times) > STEPS:
-            now = shot.path.times_s.max(keepdims=True)
-            self._ended = self._ended + self._crept(now, times[:1], steps[:1])[0]
+        now = shot.path.times_s.max(keepdims=True)
+        if len(shot.path) > 1:
+            times = [*times, float(now[0]) + shot.dwell_s / 2.0]
+            steps = [*steps, shot.path.last - _first(shot)]
+        old = len(times) - STEPS
+        if old > 0:
+            self._ended = self._ended + self._crept(now, times[:old], steps[:old])[0]
         self._times, self._steps = times[-STEPS:], steps[-STEPS:]
         self._at = shot.path.last
 

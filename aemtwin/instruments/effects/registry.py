@@ -83,8 +83,8 @@ def chosen(
         tables: What `twin.toml` has under `[effects]`: `on`, a list of names, and a
             table of parameters for each that has other than the usual ones.
         said: What somebody asked for instead of `on`: "all" that the tables state, or
-            without tables all that suit the kind; "none"; names; or parameters by
-            name, which go before those of `tables`.
+            without tables all that suit the kind; "none"; "default", as None; names;
+            or parameters by name, which go before those of `tables`.
         kind: Of instrument.
         origin: What to call the tables in errors.
 
@@ -99,7 +99,7 @@ def chosen(
         make(find(name), table, f"{origin}: [effects.{name}]")
     there = [*stated, *(on if isinstance(on, list) else ())]
     every = [n for n in of_kind(kind.name) if not tables or n in there]
-    asked = _asked(on if said is None else said, every)
+    asked = _asked(on if said is None or said == "default" else said, every)
     for name in asked:
         kinds = find(name).kinds
         if kinds and kind.name not in kinds:
@@ -113,7 +113,7 @@ def chosen(
         make(
             find(name),
             {**stated.get(name, {}), **asked[name]},
-            f"{origin}: [effects.{name}]",
+            f"effects: {name}" if asked[name] else f"{origin}: [effects.{name}]",
         )
         for name in EFFECTS
         if name in asked

@@ -5,6 +5,7 @@ The laws are pure functions of `optics`, `writing` and `damage` of this room.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,6 +21,10 @@ from aemtwin.sample import Field, Sample
 from aemtwin.specs import Channel, Mode, Parameter, Pulse
 
 Array = NDArray[np.float64]
+Domain = tuple[float, float, float, float]
+"""Middle x and y, radius, metres, and sign of what was written."""
+
+WALLS = 5.0  # half widths of a wall, beyond which nothing of it is left
 FOCUS: Mapping[str, tuple[str, float, str]] = {
     "defocus_m": ("C10", 5e-6, "defocus, C10; positive: overfocus"),
     "astigmatism_a_m": ("C12a", 1e-6, "twofold astigmatism along the axes, C12a"),
@@ -157,7 +162,7 @@ class Writing(Effect):
             self._axis = 0.5 * float(np.angle(np.nanmean(np.exp(2j * angles))))
             if self._axis < TURN:  # of +90 and -90 degrees the first is positive
                 self._axis += np.pi
-        self._domains: list[tuple[float, float, float, float]] = []  # x, y, r, sign
+        self._domains: list[Domain] = []
 
     def digest(self) -> str:
         return hashed(self._domains)
@@ -217,7 +222,13 @@ class Writing(Effect):
         )
         if radius > 0:
             x, y = shot.where[0].tolist()
-            self._domains.append((x, y, radius, 1.0 if bias > 0 else -1.0))
+            older = [d for d in self._domains if not self._covers((x, y, radius), d)]
+            self._domains = [*older, (x, y, radius, 1.0 if bias > 0 else -1.0)]
+
+    def _covers(self, new: tuple[float, float, float], old: Domain) -> bool:
+        """Say whether nothing of an older domain is left to be seen, its wall too."""
+        away = math.hypot(new[0] - old[0], new[1] - old[1])
+        return away + old[2] + WALLS * self.wall_m <= new[2] - WALLS * self.wall_m
 
 
 def _piezo(field: Field) -> str:

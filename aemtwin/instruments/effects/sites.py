@@ -42,7 +42,6 @@ class KnockOn(Effect):
 
     cross_section_m2: Mapping[str, float] = table("m2", "of images by name")
     radius_m: float = number(1e-10, "m", "of a site in the image", 1e-12, 1e-6)
-    beam_m: float = number(5e-11, "m", "standard deviation of a beam at rest", 0, 1e-6)
 
     def start(self, scene: Scene) -> None:
         from aemtwin.instruments.effects.readings import known
@@ -87,10 +86,7 @@ class KnockOn(Effect):
         if shot.dose <= 0:
             return
         each = shot.dose * shot.share
-        if all(shot.path.pixel_m):
-            leave(self._field, shot.path, shot.off, each)
-        else:  # the beam rests: its own width counts
-            self._field.add(shot.where, each, self.beam_m)
+        leave(self._field, shot.path, shot.off, each)
         for name, (_, at, limits) in self._sites.items():
             gone = np.flatnonzero(~damage.survives(limits, self._field.at(at)))
             self._dead[name] = tuple(gone.tolist())

@@ -148,7 +148,7 @@ class Diffraction(Model):
     flux: ClassVar[float] = CURRENT_A
     dwell_s: ClassVar[float] = 1e-3
     needs: ClassVar[Mapping[str, str]] = {"potential": "V m"}
-    may: ClassVar[Mapping[str, str]] = {"absorption": "mean free paths"}
+    may: ClassVar[Mapping[str, str]] = {"absorption": ""}
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("pixels", "", 32, 8, 64, "of the camera along each side", whole=True),
         Parameter("half_angle_rad", "rad", 1e-3, 1e-4, 0.2, "where the camera ends"),
@@ -262,7 +262,7 @@ class CoreLoss(Model):
     needs: ClassVar[Mapping[str, str]] = {}
     may: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(coreloss.EDGES, "1/m^2"),
-        "thickness": "mean free paths",
+        "thickness": "",
     }
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("first_ev", "eV", 420.0, 100.0, 3000.0, "loss where it begins"),

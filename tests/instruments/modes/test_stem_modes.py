@@ -240,7 +240,7 @@ def stated(model, maps):
 
 
 def test_a_model_takes_any_of_the_maps_that_it_may_have():
-    sample = make_sample([stored("ti", np.full((8, 8), 1e20))])
+    sample = make_sample([stored("ti", np.full((8, 8), 1e20), units="1/m^2")])
     readers = readers_of(sample, STEM, stated(XRays(), {"Ti K": "ti", "Ti L": "ti"}))
     arrays = readers["one"].read(np.array([[1e-9, 1e-9]]), {}, {})
     assert arrays["one"].shape == (1, 500)
@@ -253,9 +253,11 @@ def test_a_model_takes_any_of_the_maps_that_it_may_have():
         ({}, BadFile, "names no map"),
         ({"Ti Q": "ti"}, UnknownName, "Ti Q"),
         ({"Ti K": "iron"}, BadFile, "no array 'iron'"),
+        ({"Ti K": "image"}, BadFile, "'image' is in counts"),
     ],
 )
 def test_maps_that_mean_nothing_are_refused(maps, error, said):
-    sample = make_sample([stored("ti", np.full((8, 8), 1e20))])
+    ti = stored("ti", np.full((8, 8), 1e20), units="1/m^2")
+    sample = make_sample([ti, stored("image", np.ones((8, 8)), units="counts")])
     with pytest.raises(error, match=said):
         readers_of(sample, STEM, stated(XRays(), maps))
