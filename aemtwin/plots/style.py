@@ -43,7 +43,7 @@ SETTINGS: Any = {
 }
 
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
-PREFIXED = {"m", "V", "A", "s", "N", "Pa", "Hz", "J", "W", "C", "F", "eV"}
+PREFIXED = {"m", "V", "A", "s", "N", "Pa", "Hz", "J", "W", "C", "F", "S", "eV", "rad"}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
