@@ -198,6 +198,7 @@ class Import:
     typing: bool  # under `if TYPE_CHECKING`
 
 
+@cache
 def modules() -> dict[str, Path]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -105,7 +105,7 @@ def test_a_spot_is_dosed_over_the_width_of_the_probe_and_not_of_a_cell():
     twin.move_to(at)
     twin.measure(dwell_s=300.0)
     field = twin._probe._stage.effects[0]._field
-    near, far = field.at([*at, [0.0, 0.0], [3.5e-07, 0.0]])
+    near, far = field.at(np.array([at, at + np.array([0.35e-6, 0.0])]))
     assert 0.4 * near < far < 0.95 * near
 
 
