@@ -224,6 +224,7 @@ def test_serve_prints_the_uri_first_and_a_run_needs_nothing_else(tmp_path):
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_and_resume_is_the_run_uninterrupted(tmp_path):
     flags = ("run", "--twin", "pfm_loops", "--steps", "12", "--seed", "4")
     whole = aem(*flags, "--out", "whole", cwd=tmp_path)

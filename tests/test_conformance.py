@@ -50,6 +50,7 @@ INSTRUMENTS = instruments()
 REFUSED = ("small", "small ideal", "pfm_loops", "stem_eels", "stm_spectroscopy")
 REFUSED_FAR = ("small", "pfm_loops", "stem_eels")
 NEAR, FAR = "in process", "over the wire"
+SERVED = ("small ideal", "stm_spectroscopy", "stem_4d")  # and those of REFUSED_FAR
 ALWAYS = ("pfm_loops", "stem_eels", "stem_atoms")  # with all effects and with none
 
 
@@ -86,6 +87,7 @@ def every() -> Iterator[Any]:
     for name, where, law in itertools.product(INSTRUMENTS, (NEAR, FAR), LAWS):
         plain = name in catalog.twin_names() or name.startswith("small")
         slow = not plain and (where == FAR or not name.startswith(ALWAYS))
+        slow |= where == FAR and name not in (*SERVED, *REFUSED_FAR)
         if law in REFUSING:
             slow |= name not in (REFUSED if where == NEAR else REFUSED_FAR)
         marks = [pytest.mark.slow] if slow else []
