@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from aemtwin.errors import AemtwinError, OutOfRange
+from aemtwin.errors import AemtwinError, InstrumentFault, OutOfRange, StageStuck
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
+from aemtwin.instruments.opening import open_twin
 from aemtwin.instruments.protocol import Instrument, State
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
 from aemtwin.specs import InstrumentSpec
-from aemtwin.testing.conformance import LAWS, TWIN_LAWS, check, check_twin
+from aemtwin.testing.bad_input import REFUSING
+from aemtwin.testing.conformance import LAWS, TWIN_LAWS, Skip, check, check_twin, hold
 from tests.conftest import small_arrays
 
 NOISE = {"height": 0.1, "counts": 3.0, "loops": 0.05, "lockin": 0.02}
@@ -453,3 +456,23 @@ def test_every_law_says_what_it_proves():
     for law in (*LAWS.values(), *TWIN_LAWS.values()):
         assert law.proves.endswith("."), law.name
         assert "_" not in law.sentence
+
+
+def test_an_instrument_that_fails_now_and_then_breaks_no_law():
+    faults = {"faults": {"stuck": 0.1, "dropped": 0.1}}
+    twin = open_twin("stm_spectroscopy", seed=3, effects=faults)
+    failed = []
+    for law in set(LAWS.values()) - set(REFUSING.values()):
+        twin.reset()
+        with suppress(Skip):
+            try:
+                hold(law, twin)
+            except InstrumentFault as error:  # three times in a row, and told as such
+                failed.append(error.code)
+    assert set(failed) <= {"StageStuck", "FrameDropped"}
+
+
+def test_a_stage_that_sticks_in_a_thread_is_told_as_a_stuck_stage():
+    twin = open_twin("stm_spectroscopy", effects={"faults": {"stuck": 1.0}})
+    with pytest.raises(StageStuck):
+        hold(LAWS["threads_take_turns"], twin)
