@@ -37,6 +37,12 @@ def number(
     return field(default=default, metadata=meta)
 
 
+def whole(default: int, doc: str, low: int, high: int) -> Any:
+    """Declare a parameter of an effect: a whole number of something."""
+    meta = {"units": "", "doc": doc, "low": low, "high": high, "whole": True}
+    return field(default=default, metadata=meta)
+
+
 def pair(
     default: tuple[float, float],
     units: str,
@@ -199,6 +205,10 @@ def _value(what: str, value: Any, about: Mapping[str, Any]) -> Any:
                 f"{what} got {value!r}; it takes {low:g} to {high:g} {about['units']}"
                 f" ({about['doc']}). See `aemtwin list effects`."
             )
+        if about.get("whole"):
+            if number != int(number):
+                raise BadFile(f"{what} got {value!r}; it is a whole number.")
+            return int(number)
         return float(number)
 
     if about.get("names"):

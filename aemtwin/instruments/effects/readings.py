@@ -22,6 +22,7 @@ from aemtwin.instruments.effects.base import (
     Shot,
     number,
     table,
+    whole,
 )
 from aemtwin.instruments.effects.motion import TIPS
 from aemtwin.instruments.effects.probing import is_height
@@ -48,7 +49,7 @@ class Feedback(Effect):
     integral_hz: float = number(1000.0, "Hz", "usual integral gain", 0.0, 1e5)
     slew_m_s: float = number(1e-4, "m/s", "how fast the scanner can lift", 1e-12, 1.0)
     free_m: float = number(2e-8, "m", "largest error off the surface", 1e-12, 1e-3)
-    oversample: float = number(4.0, "", "updates a pixel", 1.0, 64.0)
+    oversample: int = whole(4, "updates a pixel", 1, 64)
 
     def start(self, scene: Scene) -> None:
         fields = {f.name: f for f in scene.sample.images}
@@ -67,9 +68,7 @@ class Feedback(Effect):
             return values
         metres = METRES[what.units.strip().lower()]
         gain = shot.settings[INTEGRAL]
-        updates = min(
-            max(int(self.oversample), math.ceil(2 * gain * shot.dwell_s)), MOST
-        )
+        updates = min(max(self.oversample, math.ceil(2 * gain * shot.dwell_s)), MOST)
         dt_s = shot.dwell_s / updates
         if gain:  # of a pixel that lasts for long, the loop has settled long before
             dt_s = min(dt_s, 0.5 / gain)
@@ -148,7 +147,7 @@ class Converter(Effect):
 
     high: Mapping[str, float] = table("units", "upper rail of arrays by name")
     low: Mapping[str, float] = table("units", "how far below zero the lower rail is")
-    bits: float = number(16.0, "", "of the converter", 1.0, 32.0)
+    bits: int = whole(16, "of the converter", 1, 32)
 
     def start(self, scene: Scene) -> None:
         known(self.name, {**self.high, **self.low}, scene)
@@ -169,7 +168,7 @@ class Converter(Effect):
         wide = values.astype(np.result_type(values.dtype, np.float64))
         cut, beyond = electronics.saturate(wide, low, high)
         self._cut[what.name] = int(beyond.sum())
-        return electronics.quantise(cut, low, high, int(self.bits))
+        return electronics.quantise(cut, low, high, self.bits)
 
     def notices(self, shot: Shot) -> list[str]:
         told = [

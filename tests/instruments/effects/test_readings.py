@@ -12,6 +12,7 @@ from aemtwin.instruments.effects.readings import (
     Flicker,
     Pickup,
 )
+from aemtwin.instruments.opening import open_twin
 from tests.conftest import bias_axis
 from tests.instruments.effects.making import MIDDLE, N, image, made, spectra
 
@@ -73,7 +74,7 @@ def test_what_a_frame_smears_forward_it_smears_backward_in_the_mirror():
 def test_a_settled_loop_lags_an_integral_behind_a_slope():
     slope = np.tile(np.linspace(0.0, 64e-9, N), (N, 1))  # 1 nm a pixel
     arrays = [image("height", "Height", "m", slope)]
-    twin = made(arrays, Feedback(proportional=0.0, integral_hz=400.0, oversample=8.0))
+    twin = made(arrays, Feedback(proportional=0.0, integral_hz=400.0, oversample=8))
     row = twin.scan(dwell_s=2e-3).values[10]
     speed = 1e-9 / 2e-3
     assert (slope[10] - row)[40:] == pytest.approx(speed / 400.0, rel=0.02)
@@ -154,7 +155,7 @@ def test_pickup_runs_through_a_spectrum_from_end_to_end():
 def test_a_converter_gives_steps_and_says_what_it_cut():
     rising = np.tile(np.linspace(-2.0, 2.0, N), (N, 1))
     arrays = [image("signal", "V", "V", rising)]
-    twin = made(arrays, Converter({"signal": 1.0}, {"signal": 1.0}, bits=6.0))
+    twin = made(arrays, Converter({"signal": 1.0}, {"signal": 1.0}, bits=6))
     frame = twin.scan()
     step = 2.0 / 64
     assert frame.values / step == pytest.approx(np.rint(frame.values / step), abs=1e-9)
@@ -174,7 +175,7 @@ def test_a_converter_reads_what_flicker_and_mains_have_made():
         flat(),
         Flicker({"other": 1e-2}),
         Pickup({"other": 0.5}),
-        Converter({"other": 0.4}, {"other": 0.4}, bits=3.0),
+        Converter({"other": 0.4}, {"other": 0.4}, bits=3),
     )
     frame = twin.scan(shape=(8, 64))
     levels = set(np.unique(frame.arrays["other"]).round(9))
@@ -197,3 +198,18 @@ def test_an_array_that_is_not_there_is_refused(effect):
 def test_a_converter_without_a_range_is_refused(effect):
     with pytest.raises(BadFile, match="'other' needs an upper rail"):
         made(flat(), effect)
+
+
+@pytest.mark.parametrize(
+    ("effects", "told"),
+    [
+        (
+            {"converter": {"bits": 12.5}},
+            "converter.bits got 12.5; it is a whole number",
+        ),
+        ({"feedback": {"oversample": 1.5}}, "oversample got 1.5; it is a whole number"),
+    ],
+)
+def test_an_effect_is_told_what_is_wrong(effects, told):
+    with pytest.raises(BadFile, match=told):
+        open_twin("afm_topography", effects=effects)
