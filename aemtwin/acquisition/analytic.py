@@ -21,7 +21,7 @@ from jax.scipy.special import ndtr
 from numpy.typing import NDArray
 
 from aemtwin.errors import BadConfig
-from aemtwin.surrogates.base import Floats, Posterior, float64
+from aemtwin.surrogates.base import Cross, Floats, Posterior, float64
 
 DEPTH = 60  # terms of the continued fraction; full precision for z < −3
 
@@ -32,6 +32,8 @@ class Context(NamedTuple):
     best: float | Floats  # (), highest value measured so far, unit of y
     measured: NDArray[np.bool_] | Array  # (m,), True where a candidate was measured
     draw: NDArray[np.float64] | None = None  # (m,), of f, where an acquisition reads it
+    joint: Callable[[NDArray[np.int64]], Cross] | None = None  # of candidates by index
+    n: int = 0  # measurements so far
 
 
 def log_h(z: Array) -> Array:

@@ -60,6 +60,13 @@ class Posterior(NamedTuple):
     variance: Floats  # (m,), unit of y squared
 
 
+class Cross(NamedTuple):
+    """How the beliefs of f at k points and at m candidates hang together."""
+
+    covariance: NDArray[np.float64]  # (k, m), of the latent f, unit of y squared
+    noise: NDArray[np.float64]  # (k,), variance of one measurement at each point
+
+
 @runtime_checkable
 class Surrogate(Protocol):
     """A model of y over X that is fitted again after every measurement.
@@ -128,6 +135,26 @@ class Draws(Protocol):
 
         Returns:
             The draw, (m,), unit of y, without measurement noise.
+        """
+        ...
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A surrogate that also tells how its beliefs of f hang together.
+
+    Acquisitions ask it what one measurement would say of all other candidates.
+    """
+
+    def covariance(
+        self, state: State, points: ArrayLike, candidates: ArrayLike
+    ) -> Cross:
+        """Return what is believed of f at k points together with m candidates.
+
+        Args:
+            state: What `fit` returned.
+            points: (k, d), few.
+            candidates: (m, d).
         """
         ...
 
