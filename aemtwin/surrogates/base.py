@@ -51,6 +51,7 @@ class Data(NamedTuple):
     ]  # (N, d), inputs, usually scaled to the unit box; 0 if padded
     y: NDArray[np.float64]  # (N,), the number sought, any unit; 0 where padded
     mask: NDArray[np.bool_]  # (N,), True where measured
+    noise: NDArray[np.float64] | None = None  # (N,), known sd of each y, its unit
 
 
 class Posterior(NamedTuple):
@@ -180,12 +181,13 @@ def _capacity(k: int) -> int:
     return -(-exact // MULTIPLE) * MULTIPLE
 
 
-def pad(X: ArrayLike, y: ArrayLike) -> Data:
+def pad(X: ArrayLike, y: ArrayLike, noise: ArrayLike | None = None) -> Data:
     """Pad measured points to their bucket.
 
     Args:
         X: Inputs, (n, d).
         y: The number sought at each, (n,), any unit.
+        noise: What is known of the standard deviation of each, (n,), unit of y.
 
     Returns:
         Data of capacity `bucket(n)`, float64.
@@ -218,7 +220,26 @@ def pad(X: ArrayLike, y: ArrayLike) -> Data:
         mask=np.arange(bucket(n)) < n,
     )
     data.X[:n], data.y[:n] = points, values
-    return data
+    return data if noise is None else data._replace(noise=_noises(noise, n))
+
+
+def _noises(noise: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Return the standard deviations of n measurements, padded with 0."""
+    given, padded = np.asarray(noise, np.float64), np.zeros(bucket(n))
+    if given.shape != (n,):
+        raise ShapeMismatch(
+            f"pad got noise of shape {given.shape} for {n} points; it takes ({n},). "
+            "Give each point its standard deviation, 0 where nothing is known."
+        )
+    wrong = ~(np.isfinite(given) & (given >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise OutOfRange(
+            f"pad got noise[{row}] = {given[row]}; a standard deviation is finite and "
+            "0 or more. Give 0 where nothing is known of it."
+        )
+    padded[:n] = given
+    return padded
 
 
 def without_data(call: str) -> BadConfig:

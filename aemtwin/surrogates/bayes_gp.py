@@ -3,8 +3,8 @@
 Few points allow many maps: all is structure, or all is noise and trend. `gp` keeps the
 likeliest; here every one counts by its probability, so that the variance also tells
 what the length scales and the noise leave open. Kernels, priors and objective are those
-of `gp`; `nuts` samples them, `exact` conditions on each draw, and the posterior is the
-mixture over draws. One program fits and one reads, for each capacity of `base.bucket`.
+of `gp`; `nuts` samples them, and the posterior is the mixture over draws (`mixture`).
+Each program is compiled once for each capacity of `base.bucket`.
 """
 
 from __future__ import annotations
@@ -14,29 +14,22 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from numpy.typing import ArrayLike, NDArray
-from numpyro.diagnostics import effective_sample_size
+from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from aemtwin.errors import BadConfig, ShapeMismatch, unknown
-from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
-from aemtwin.surrogates.draws import path
-from aemtwin.surrogates.exact import (
-    Hyper,
-    condition,
-    natural,
-    objective,
-    prior_draws,
-    read,
-    standardise,
-    straight,
-)
-from aemtwin.surrogates.kernels import KERNELS
+from aemtwin.surrogates.base import Data, Info, float64
+from aemtwin.surrogates.composed import named
+from aemtwin.surrogates.coordinates import prior_draws, straight
+from aemtwin.surrogates.exact import Hyper, objective, standardise, trend_sd
+from aemtwin.surrogates.gp import MEANS
+from aemtwin.surrogates.mixture import Mixture, Reader, advanced, hyper_of, known
 from aemtwin.surrogates.nuts import Chains, Told, rounds
 
 log = logging.getLogger(__name__)
@@ -57,52 +50,42 @@ APART = 1.1  # r-hat above which chains that had all their rounds are worth a wa
 
 
 class BayesGPState(NamedTuple):
-    """A sampled Gaussian process; `chains` and `fitted` are what the next fit needs."""
+    """A sampled Gaussian process; all but `mixture` is what the next fit needs."""
 
-    chains: Chains  # of theta, (d + 2,), log of scale/sd(y), length, noise/sd
-    fitted: int  # number of points at the last sampling of theta; 0: never
-    hyper: Hyper | None = None  # of the s draws that are kept: (s,), (s, d), (s,), (s,)
-    X: NDArray[np.float64] | None = None  # (N, d), padded
-    mask: NDArray[np.bool_] | None = None  # (N,)
-    L: Array | None = None  # (s, N, N), Cholesky factors of K, identity where padded
-    alpha: Array | None = None  # (s, N), K⁻¹(y − mean), 0 where padded
+    chains: Chains  # of phi, (k + 2,), as `straight` takes it
+    level: NDArray[np.float64]  # (2,), shift and spread of y at the last sampling
+    fitted: int  # number of points at the last sampling; 0: never
+    mixture: Mixture | None = None
 
 
 @partial(
-    jax.jit, static_argnames=("kernel", "warmup", "depth", "most", "agree", "kept")
+    jax.jit, static_argnames=("kernel", "trend", "warmup", "depth", "most", "agree")
 )
-def _fit(
+def _sample(
     key: Array,
     chains: Chains,
     least: Array,
     X: Array,
     y: Array,
     mask: Array,
+    noise: Array,
     *,
     kernel: str,
+    trend: tuple[float, ...],
     warmup: int,
     depth: int,
     most: int,
     agree: float,
-    kept: int,
-) -> tuple[Chains, Hyper, Array, Array, Told, Array]:
-    """Sample theta unless `least` is 0, then factorise; the one program of a fit."""
+) -> tuple[Chains, Array, Told]:
+    """Sample phi; return the chains, the level of y, and how it went."""
     u, shift, spread = standardise(y, mask)
 
     def evaluate(phi: Array) -> tuple[Array, Array]:
         theta, pull = jax.vjp(straight, phi)
-        value, slope, _ = objective(theta, X, u, mask, kernel=kernel)
-        return value, pull(slope)[0]
-
-    def one(phi: Array) -> tuple[Hyper, Array, Array, Array]:
-        theta = straight(phi)
-        value, _, (_, mean) = objective(theta, X, u, mask, kernel=kernel)
-        unit = natural(theta)
-        hyper = Hyper(
-            spread * unit.scale, unit.length, spread * unit.noise, shift + spread * mean
+        value, slope, _ = objective(
+            theta, X, u, mask, noise / spread, kernel=kernel, trend=trend
         )
-        L, alpha, _ = condition(hyper, X, y, mask, kernel=kernel)
-        return hyper, L, alpha, value
+        return value, pull(slope)[0]
 
     chains, told = rounds(
         key,
@@ -114,76 +97,23 @@ def _fit(
         most=most,
         agree=agree,
     )
-    every = chains.draws.reshape(-1, chains.draws.shape[-1])
-    pick = np.arange(kept) * len(every) // kept  # evenly, from all chains alike
-    hyper, L, alpha, value = lax.map(one, every[pick])
-    finite = jnp.all(jnp.isfinite(alpha)) & jnp.all(jnp.isfinite(value))
-    return chains, hyper, L, alpha, told, finite
+    return chains, jnp.stack([shift, spread]), told
 
 
-@partial(jax.jit, static_argnames="kernel")
-def _predict(
-    hyper: Hyper,
-    X: Array,
-    mask: Array,
-    L: Array,
-    alpha: Array,
-    candidates: Array,
-    *,
-    kernel: str,
-) -> Posterior:
-    """Read one draw after the other; mean of means, variance within and between."""
-
-    def add(
-        sums: tuple[Array, Array, Array, Array], draw: tuple[Hyper, Array, Array]
-    ) -> tuple[tuple[Array, Array, Array, Array], None]:
-        s, mean, within, between = sums
-        one, factor, weight = draw
-        at = read(one, X, mask, factor, weight, candidates, kernel=kernel)
-        gap = at.mean - mean
-        mean = mean + gap / (s + 1)
-        return (
-            s + 1,
-            mean,
-            within + at.variance,
-            between + gap * (at.mean - mean),
-        ), None
-
-    zero = jnp.zeros(candidates.shape[0], alpha.dtype)
-    begin = jnp.zeros((), alpha.dtype), zero, zero, zero
-    (s, mean, within, between), _ = lax.scan(add, begin, (hyper, L, alpha))
-    return Posterior(mean, (within + between) / s)
-
-
-@partial(jax.jit, static_argnames="kernel")
-def _draw(
-    key: Array,
-    hyper: Hyper,
-    X: Array,
-    mask: Array,
-    L: Array,
-    alpha: Array,
-    candidates: Array,
-    *,
-    kernel: str,
-) -> Array:
-    key_choice, key_path = jax.random.split(key)
-    k = jax.random.randint(key_choice, (), 0, alpha.shape[0])
-    one = Hyper(*(jnp.asarray(part)[k] for part in hyper))
-    return path(key_path, one, X, mask, L[k], alpha[k], candidates, kernel=kernel)
+_straight = jax.jit(jax.vmap(straight))
 
 
 @dataclass(frozen=True)
-class BayesGP:
+class BayesGP(Reader):
     """An exact Gaussian process, averaged over its hyperparameters.
 
-    Priors, standardisation and constant mean are those of `gp`; the constant mean has
-    its best value for each draw. Chains of the no-U-turn sampler go on from the draws
-    of the last fit, in rounds, until they agree (`info["r_hat"]`); the first fit
-    begins with draws of the prior.
+    Kernels, priors, standardisation and mean are those of `gp`. Chains of the no-U-turn
+    sampler go on from the draws of the last fit, in rounds, until they agree
+    (`info["r_hat"]`); the first fit begins with draws of the prior.
 
     Attributes:
-        kernel: "matern52" (rough, the default) or "rbf" (smooth).
+        kernel: As of `gp`.
+        mean: "constant", "linear" or "zero", about the mean of y.
         chains: Chains of the sampler, one after the other.
         warmup: Draws at the head of each chain and round that are not kept.
         samples: Draws of each chain and round that are kept for the next fit.
@@ -197,7 +127,10 @@ class BayesGP:
             only the posterior is updated.
     """
 
+    name: ClassVar[str] = "bayes_gp"  # under which the registry knows it
+
     kernel: str = "matern52"
+    mean: str = "constant"
     chains: int = 4
     warmup: int = 10
     samples: int = 64
@@ -208,8 +141,9 @@ class BayesGP:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise unknown("kernel", self.kernel, KERNELS, "Set it in [surrogate].")
+        named(self.kernel)
+        if self.mean not in MEANS:
+            raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
         for field, least in LEAST.items():
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -230,115 +164,132 @@ class BayesGP:
                 "where chains agree, so it takes a number above 1. 1.05 is usual."
             )
 
-    @property
-    def name(self) -> str:
-        """The name under which the registry knows it."""
-        return "bayes_gp"
-
     def init(self, d: int) -> BayesGPState:
-        draws = prior_draws(self.chains, self.samples, d)
-        return BayesGPState(Chains(draws, np.array(STEP)), fitted=0)
+        draws = prior_draws(self.chains, self.samples, self.kernel, d)
+        return BayesGPState(Chains(draws, np.array(STEP)), np.array([0.0, 1.0]), 0)
 
     def fit(
         self, key: Array, state: BayesGPState, data: Data
     ) -> tuple[BayesGPState, Info]:
         n, d = int(np.sum(data.mask)), data.X.shape[1]
-        expected = self.chains, self.samples, d + 2
+        expected = self._shape(d)
         if state.chains.draws.shape != expected or n == 0:
             raise ShapeMismatch(
                 f"bayes_gp.fit got {n} points of {d} dimensions and a state with draws "
                 f"of shape {state.chains.draws.shape}; it takes one point or more, and "
                 f"draws of shape {expected}. Make the state with init({d})."
             )
-        search = state.fitted == 0 or n - state.fitted >= self.refit_every
-        least = (FIRST if state.fitted == 0 else 1) if search else 0
+        due = state.fitted == 0 or not 0 <= n - state.fitted < self.refit_every
+        told: Info = {"accept_prob": 0.0, "divergences": 0, "evaluations": 0}
+        told |= {"rounds": 0}
         with float64():
-            chains, hyper, L, alpha, told, finite = _fit(
+            if due:
+                state, told = self._sampled(key, state, data)
+            hyper = self._hyper(state, d)
+            kept = np.full(self.kept, 1.0 / self.kept)
+            mixture = advanced(
+                state.mixture, kept, hyper, state.fitted, data, kernel=self.kernel
+            )
+            state = state._replace(mixture=mixture)
+            info = told | self._told(state, d)
+        if due:
+            self._warn(info, n)
+        return state, info | {"n": n, "searched": int(due)}
+
+    def _shape(self, d: int) -> tuple[int, int, int]:
+        return self.chains, self.samples, len(named(self.kernel).labels(d)) + 2
+
+    def _sampled(
+        self, key: Array, state: BayesGPState, data: Data
+    ) -> tuple[BayesGPState, Info]:
+        """Sample hyperparameters, going on from the draws of the last time."""
+        n, d = int(np.sum(data.mask)), data.X.shape[1]
+        chains, level, told = jax.device_get(
+            _sample(
                 key,
                 Chains(*(np.asarray(part, np.float64) for part in state.chains)),
-                np.asarray(least),
-                *data,
+                np.asarray(FIRST if state.fitted == 0 else 1),
+                *(data.X, data.y, data.mask, known(data)),
                 kernel=self.kernel,
+                trend=tuple(trend_sd(self.mean, d).tolist()),
                 warmup=self.warmup,
                 depth=self.depth,
                 most=self.rounds,
                 agree=self.agree,
-                kept=self.kept,
             )
-            chains, told, finite = jax.device_get((chains, told, finite))
-            middle = Hyper(*(np.median(part, axis=0) for part in jax.device_get(hyper)))
-        r_hat = _plain(told.r_hat, HIGHEST)
-        if search and told.rounds >= self.rounds and r_hat > max(self.agree, APART):
-            log.warning(
-                "bayes_gp still has chains that disagree on %d points after all of its "
-                "rounds = %d: r-hat is %.3g, where agree = %g was asked for. Mean and "
-                "variance depend on the seed; raise rounds in [surrogate].",
-                n,
-                self.rounds,
-                r_hat,
-                self.agree,
-            )
-        with np.errstate(divide="ignore", invalid="ignore"):  # draws without spread
-            size = effective_sample_size(chains.draws).min()
-        info: Info = {
-            "r_hat": r_hat,
-            "ess": _plain(size, 0.0),
+        )
+        return BayesGPState(chains, level, n), {
             "divergences": int(told.divergences),
             "accept_prob": float(told.accept),
-            "step_size": float(chains.step),
             "rounds": int(told.rounds),
             "evaluations": int(told.evaluations),
+        }
+
+    def _hyper(self, state: BayesGPState, d: int) -> Hyper:
+        """Return the draws that are kept, evenly from all chains, in the unit of y."""
+        every = np.asarray(state.chains.draws).reshape(-1, self._shape(d)[-1])
+        phi = every[np.arange(self.kept) * len(every) // self.kept]
+        return hyper_of(np.asarray(_straight(phi)), state.level, trend_sd(self.mean, d))
+
+    def _told(self, state: BayesGPState, d: int) -> Info:
+        """Return what a fit says of itself; a hyperparameter is the median draw."""
+        mixture, draws = state.mixture, np.asarray(state.chains.draws)
+        assert mixture is not None
+        middle = jax.tree.map(lambda part: np.median(part, axis=0), mixture.hyper)
+        with np.errstate(divide="ignore", invalid="ignore"):  # draws without spread
+            size, apart = (
+                effective_sample_size(draws).min(),
+                split_gelman_rubin(draws).max(),
+            )
+        labels = named(self.kernel).labels(d)
+        return {
+            "r_hat": _plain(apart, HIGHEST),
+            "ess": _plain(size, 0.0),
+            "step_size": float(state.chains.step),
             "scale": float(middle.scale),
             "noise_sd": float(middle.noise),
             "mean": float(middle.mean),
-            **{f"length_{k}": float(one) for k, one in enumerate(middle.length)},
-            "finite": int(finite),
-            "n": n,
-            "capacity": data.X.shape[0],
-            "searched": int(search),
+            **{k: float(v) for k, v in zip(labels, middle.length, strict=True)},
+            "jitter": float(np.max(mixture.jitter)),
+            "finite": int(np.all(np.isfinite(mixture.alpha))),
+            "capacity": int(mixture.mask.shape[0]),
         }
-        fitted = n if search else state.fitted
-        after = BayesGPState(chains, fitted, hyper, data.X, data.mask, L, alpha)
-        return after, info
 
-    def predict(
-        self, key: Array, state: BayesGPState, candidates: ArrayLike
-    ) -> Posterior:
-        del key  # every draw that was kept is read
-        if state.hyper is None:
-            raise without_data("bayes_gp.predict")
-        at = np.asarray(candidates, np.float64)
-        with float64():
-            found = _predict(*state[2:], at, kernel=self.kernel)
-        return Posterior(np.asarray(found.mean), np.asarray(found.variance))
-
-    def draw(
-        self, key: Array, state: BayesGPState, candidates: ArrayLike
-    ) -> NDArray[np.float64]:
-        if state.hyper is None:
-            raise without_data("bayes_gp.draw")
-        at = np.asarray(candidates, np.float64)
-        with float64():
-            return np.asarray(_draw(key, *state[2:], at, kernel=self.kernel))
+    def _warn(self, info: Info, n: int) -> None:
+        """Tell where chains that had all their rounds still disagree."""
+        if info["rounds"] < self.rounds or info["r_hat"] <= max(self.agree, APART):
+            return
+        log.warning(
+            "bayes_gp still has chains that disagree on %d points after all of its "
+            "rounds = %d: r-hat is %.3g, where agree = %g was asked for. Mean and "
+            "variance depend on the seed; raise rounds in [surrogate].",
+            n,
+            self.rounds,
+            info["r_hat"],
+            self.agree,
+        )
 
     def carry(self, state: BayesGPState) -> dict[str, NDArray[Any]]:
         return {
             "draws": np.asarray(state.chains.draws, np.float64),
             "step": np.asarray(state.chains.step, np.float64),
+            "level": np.asarray(state.level, np.float64),
             "fitted": np.asarray(state.fitted, np.int64),
         }
 
     def restore(self, carried: Mapping[str, ArrayLike], d: int) -> BayesGPState:
-        draws = np.asarray(carried["draws"], np.float64)
-        expected = self.chains, self.samples, d + 2
-        if draws.shape != expected:
+        draws, step, level = (
+            np.asarray(carried[name], np.float64) for name in ("draws", "step", "level")
+        )
+        if draws.shape != self._shape(d):
             raise ShapeMismatch(
                 f"bayes_gp.restore got draws of shape {draws.shape}; {d} dimensions, "
-                f"{self.chains} chains and {self.samples} samples take {expected}. "
-                "Restore with the settings of the run that carried it."
+                f"{self.chains} chains and {self.samples} samples take "
+                f"{self._shape(d)}. Restore with the settings of the run that carried "
+                "it."
             )
-        step = np.asarray(carried["step"], np.float64)
-        return BayesGPState(Chains(draws, step), int(np.asarray(carried["fitted"])))
+        fitted = int(np.asarray(carried["fitted"]))
+        return BayesGPState(Chains(draws, step), level, fitted)
 
 
 def _plain(value: Any, undefined: float) -> float:

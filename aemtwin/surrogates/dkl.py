@@ -27,7 +27,7 @@ from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
 from aemtwin.surrogates.draws import path
 from aemtwin.surrogates.ensemble import Design, Fitted, Members, embed, learn, prior
 from aemtwin.surrogates.exact import read
-from aemtwin.surrogates.kernels import KERNELS
+from aemtwin.surrogates.kernels import RADIAL
 from aemtwin.surrogates.networks import inputs, parameter_shapes, summarise
 
 DOUBLING = 128  # points up to which capacities double
@@ -125,7 +125,7 @@ class DKL:
         drift: Nats a point that a member may lose before it begins anew.
         refit_every: New points after which the members are trained again; between, they
             are conditioned on the new points alone.
-        kernel: "matern52" (rough, the default) or "rbf" (smooth).
+        kernel: "matern52" (the default), "matern32", "matern12" or "rbf" (smooth).
         coordinates: Leading columns of X that are the position.
         size: Pixels along a side of a patch, as it was cut; turned and mirrored patches
             then count as the same. 0 takes all columns as they are.
@@ -147,8 +147,8 @@ class DKL:
     patches: ClassVar[bool] = True  # a campaign gives it those of the first frame
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise unknown("kernel", self.kernel, KERNELS, "Set it in [surrogate].")
+        if self.kernel not in RADIAL:
+            raise unknown("kernel", self.kernel, RADIAL, "Set it in [surrogate].")
         hidden = self.hidden if isinstance(self.hidden, list | tuple) else [self.hidden]
         object.__setattr__(self, "hidden", tuple(hidden))  # from a file it is a list
         least = {"size": 0, "steps": 0}
@@ -226,7 +226,7 @@ class DKL:
         def run(members: Members, cold: NDArray[np.bool_], steps: int) -> Any:
             active = cold if cold.any() else np.full(self.members, search)
             count = np.asarray(steps, np.int64)
-            found = learn(key, members, cold, active, count, *room, design=design)
+            found = learn(key, members, cold, active, count, *room[:3], design=design)
             members, at, told = found
             return members, at, jax.device_get(told)
 

@@ -17,12 +17,10 @@ import numpy as np
 from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 
-from aemtwin.errors import unknown
-from aemtwin.surrogates.exact import CHUNK, Hyper
-from aemtwin.surrogates.kernels import KERNELS
+from aemtwin.surrogates.composed import named
+from aemtwin.surrogates.exact import CHUNK, Hyper, basis, between
 
 WAVES = 1024  # of a draw of the prior; each counts for two random Fourier features
-FREEDOM = 5  # degrees of a Student t: twice the smoothness ν = 5/2 of the Matérn
 
 
 def path(
@@ -33,6 +31,7 @@ def path(
     L: Array,
     alpha: Array,
     candidates: Array,
+    known: Array | float = 0.0,
     *,
     kernel: str = "matern52",
     waves: int = WAVES,
@@ -50,7 +49,8 @@ def path(
         L: Cholesky factor of K with noise, (N, N), as `exact.condition` returns it.
         alpha: K⁻¹(y − mean), (N,), likewise.
         candidates: Where to draw, (m, d).
-        kernel: "matern52" or "rbf".
+        known: What is known of each measurement's sd, (N,) or (), as `condition` took.
+        kernel: As `composed.named` takes it.
         waves: Random waves of which the draw of the prior is the sum.
 
     Returns:
@@ -62,14 +62,15 @@ def path(
     key_prior, key_noise = jax.random.split(key)
     m, d = candidates.shape
     wave = prior(key_prior, hyper, d, kernel=kernel, waves=waves, dtype=L.dtype)
-    noise = hyper.noise * jax.random.normal(key_noise, alpha.shape, L.dtype)
+    noise = jax.random.normal(key_noise, alpha.shape, L.dtype)
+    noise = noise * jnp.sqrt(hyper.noise**2 + known**2)
     seen = jnp.where(mask, wave(X) + noise, 0.0)  # what the prior would have measured
     half = solve_triangular(L, seen, lower=True)
     weight = alpha - solve_triangular(L, half, lower=True, trans="T")
     weight = jnp.where(mask, weight, 0.0)
 
     def piece(at: Array) -> Array:
-        K_new = KERNELS[kernel](hyper.scale, hyper.length, X, at)  # (N, rows)
+        K_new = between(kernel, hyper, X, at)  # (N, rows)
         return hyper.mean + wave(at) + weight @ K_new
 
     chunks = max(1, -(-m // CHUNK))
@@ -90,39 +91,37 @@ def prior(
     waves: int,
     dtype: np.dtype[Any],
 ) -> Callable[[Array], Array]:
-    """Draw a function of the prior without its mean: a sum of random waves.
+    """Draw a function of the prior, less its mean: a sum of random waves.
 
-    Each wave r·cos(ω·x + φ) is a·cos(ω·x) + b·sin(ω·x) with a and b normal. Its
-    frequency has the density of the kernel's spectrum: normal for RBF, and for
-    Matérn-5/2 Student's t with `FREEDOM` degrees of freedom, each over the length.
+    Each wave r·cos(ω·x + φ) is a·cos(ω·x) + b·sin(ω·x) with a and b normal; its
+    frequency is drawn from the spectrum of the kernel. What is open of the mean is
+    drawn too.
 
     Args:
         key: A JAX key, used here and nowhere else.
-        hyper: Scale and lengths.
+        hyper: Scale, shape and trend.
         d: Dimensions.
-        kernel: "matern52" or "rbf".
+        kernel: As `composed.named` takes it.
         waves: How many.
         dtype: Of the draw.
 
     Returns:
         The function drawn, from points (m, d) to values (m,), unit of y.
 
-    Source: Rahimi and Recht (2007), NIPS, Theorem 1 and eq. 1 for the waves; Rasmussen
-    and Williams (2006), eqs. 4.11 and 4.15, for the spectra.
+    Source: Rahimi and Recht (2007), NIPS, Theorem 1 and eq. 1 for the waves.
     """
-    key_normal, key_tail, key_wave = jax.random.split(key, 3)
-    omega = jax.random.normal(key_normal, (waves, d), dtype)
-    if kernel == "matern52":  # a normal over the root of a mean of squares is a t
-        tail = jax.random.normal(key_tail, (waves, FREEDOM), dtype)
-        omega = omega / jnp.sqrt(jnp.mean(tail**2, axis=1, keepdims=True))
-    elif kernel != "rbf":
-        raise unknown("kernel", kernel, ("matern52", "rbf"), "Draws know these alone.")
-    omega = omega / hyper.length
+    key_omega, key_wave, key_trend = jax.random.split(key, 3)
+    omega = named(kernel).frequencies(
+        key_omega, jnp.asarray(hyper.length, dtype), waves, d
+    )
     a, b = jax.random.normal(key_wave, (2, waves), dtype)
     height, phase = jnp.hypot(a, b), jnp.arctan2(b, a)
+    trend, q = jnp.asarray(hyper.trend), len(hyper.trend)
+    slopes = trend * jax.random.normal(key_trend, (q,), dtype)
 
     def wave(at: Array) -> Array:
         angle = at @ omega.T + phase  # (m, waves)
-        return hyper.scale / jnp.sqrt(1.0 * waves) * (jnp.cos(angle) @ height)
+        rough = hyper.scale / jnp.sqrt(1.0 * waves) * (jnp.cos(angle) @ height)
+        return rough + basis(at, q) @ slopes if q else rough
 
     return wave

@@ -142,7 +142,7 @@ def evidence(
     AISTATS, eq. 6 for the chain to the net.
     """
     K, pull = jax.vjp(  # derivatives of K alone: those of the factor are known
-        lambda t, at: covariance(kernel, natural(t), at, mask, 1e-10), theta, Z
+        lambda t, at: covariance(kernel, natural(t), at, mask, 0.0, 1e-10), theta, Z
     )
     L, ones = lax.linalg.cholesky(K, symmetrize_input=False), mask.astype(K.dtype)
     L_inv = solve_triangular(L, jnp.eye(K.shape[0], dtype=K.dtype), lower=True)
@@ -326,11 +326,10 @@ def learn(
     widen, count = calibration(mean, wide, u, held), jnp.sum(held, axis=1)
     total = jnp.sum(jnp.where(held, density, 0.0), axis=1)
     unit = spread * jnp.sqrt(widen)
-    hyper = Hyper(
-        unit * whole.hyper.scale,
-        whole.hyper.length,
-        unit * whole.hyper.noise,
-        shift + spread * whole.hyper.mean,
+    hyper = whole.hyper._replace(
+        scale=unit * whole.hyper.scale,
+        noise=unit * whole.hyper.noise,
+        mean=shift + spread * whole.hyper.mean,
     )
     L, alpha = unit * whole.L, spread * whole.alpha / unit**2
     sound = jnp.all(jnp.isfinite(alpha), axis=1) & jnp.isfinite(whole.nll)

@@ -3,13 +3,13 @@
 Pure functions over padded data, plain JAX, nothing remembered: `condition` factorises
 K, `read` solves against that factor in chunks of candidates, so that memory grows with
 n · 4096 at most and never with m², and `objective` says how probable hyperparameters
-are. `kernels` has the covariances, `search` looks for the best hyperparameters and
-`nuts` samples them; `gp` and `bayes_gp` make surrogates of it all.
+are. A mean with unknown coefficients (a constant, a slope) is part of K: what is not
+known of it counts in the variance. `composed` has the kernels, `search` looks for the
+best hyperparameters and `nuts` samples them.
 """
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
@@ -20,21 +20,46 @@ from jax.scipy.linalg import solve_triangular
 from numpy.typing import NDArray
 
 from aemtwin.surrogates.base import Posterior
-from aemtwin.surrogates.kernels import KERNELS
+from aemtwin.surrogates.composed import named
+from aemtwin.surrogates.kernels import Prior
 
 CHUNK = 4096  # candidates that are read at once
 JITTERS = (0.0, 1e-14, 1e-12, 1e-10, 1e-8, 1e-6, 1e-4)  # parts of scale², tried in turn
 MEAN_SD = 1.0  # prior of the constant mean, in standard deviations of y
-PRIOR_SD = 1.0, 1.0, 1.5  # of the logarithms of scale, length, noise
+SLOPE_SD = 3.5  # of a slope across the unit box: it alone gives y its own, 1/√12
+SCALE_SD, NOISE_SD = 1.0, 1.5  # priors of the logarithms of scale and noise
+NOISE = 0.1  # median of the noise, in standard deviations of y
 
 
 class Hyper(NamedTuple):
-    """Hyperparameters of a Gaussian process; scale, length and noise are positive."""
+    """Hyperparameters of a Gaussian process; scale, shape and noise are positive."""
 
-    scale: Array  # (), prior standard deviation of f, unit of y
-    length: Array  # (d,), unit of X
+    scale: Array  # (), prior standard deviation of f about its mean, unit of y
+    length: Array  # (k,), shape of the kernel, such as lengths, unit of X
     noise: Array  # (), standard deviation of one measurement, unit of y
-    mean: Array | float = 0.0  # (), constant prior mean of f, unit of y
+    mean: Array | float = 0.0  # (), prior mean of f, unit of y
+    trend: Array | NDArray[np.float64] = np.zeros(0)  # (q,), sd of `basis`, unit of y
+
+
+def basis(X: Array, q: int) -> Array:
+    """Return the functions of the unknown mean: 1, then each x from the middle, (n, q).
+
+    >>> basis(jnp.array([[0.5, 0.75]]), 3)
+    Array([[1.  , 0.  , 0.25]], dtype=float32)
+    """
+    ones = jnp.ones((X.shape[0], 1), X.dtype)
+    return jnp.concatenate([ones, X - 0.5], axis=1)[:, :q]
+
+
+def trend_sd(mean: str, d: int) -> NDArray[np.float64]:
+    """Return the prior sd of each coefficient of the mean, (q,), where y has sd 1.
+
+    Args:
+        mean: "zero", "constant" or "linear".
+        d: Dimensions of X.
+    """
+    every = np.array([MEAN_SD, *[SLOPE_SD] * d])
+    return every[: {"zero": 0, "constant": 1, "linear": 1 + d}[mean]]
 
 
 def posterior(
@@ -47,7 +72,7 @@ def posterior(
         X: Measured points, (n, d).
         y: Measured values, (n,).
         X_new: Where to read, (m, d).
-        kernel: "matern52" or "rbf".
+        kernel: As `composed.named` takes it.
 
     Returns:
         Mean and variance of the latent f, (m,) each. NaN if no jitter up to 1e-4 of
@@ -66,7 +91,13 @@ def posterior(
 
 
 def condition(
-    hyper: Hyper, X: Array, y: Array, mask: Array, *, kernel: str = "matern52"
+    hyper: Hyper,
+    X: Array,
+    y: Array,
+    mask: Array,
+    noise: Array | float = 0.0,
+    *,
+    kernel: str = "matern52",
 ) -> tuple[Array, Array, Array]:
     """Factorise K of padded data with the least jitter that works.
 
@@ -75,13 +106,15 @@ def condition(
         X: Points, (N, d); rows outside `mask` count for nothing.
         y: Values, (N,).
         mask: True where measured, (N,).
-        kernel: "matern52" or "rbf".
+        noise: What is known of each measurement's sd, (N,) or (), unit of y; the sd
+            that was learned comes on top.
+        kernel: As `composed.named` takes it.
 
     Returns:
         L (N, N), α = K⁻¹(y − mean) (N,), and the jitter used, (), unit of y squared;
         L is NaN if none worked.
     """
-    K = covariance(kernel, hyper, X, mask)
+    K = covariance(kernel, hyper, X, mask, noise)
     jitters = jnp.asarray(JITTERS, K.dtype) * hyper.scale**2
 
     def again(found: tuple[Array, Array]) -> Array:
@@ -95,9 +128,14 @@ def condition(
     tried, L = lax.while_loop(
         again, factorise, (jnp.zeros((), jnp.int32), jnp.full_like(K, jnp.nan))
     )
-    residual = jnp.where(mask, y - hyper.mean, 0.0)
+    return L, weights(L, y, mask, hyper.mean), jitters[tried - 1]
+
+
+def weights(L: Array, y: Array, mask: Array, mean: Array | float) -> Array:
+    """Return α = K⁻¹(y − mean), (N,), 0 where padded."""
+    residual = jnp.where(mask, y - mean, 0.0)
     half = solve_triangular(L, residual, lower=True)
-    return L, solve_triangular(L, half, lower=True, trans="T"), jitters[tried - 1]
+    return solve_triangular(L, half, lower=True, trans="T")
 
 
 def read(
@@ -119,10 +157,9 @@ def read(
     rows = -(-m // chunks)  # as even as can be, so that little is padded
 
     def piece(at: Array) -> tuple[Array, Array]:
-        K_new = KERNELS[kernel](hyper.scale, hyper.length, X, at)
-        K_new = jnp.where(mask[:, None], K_new, 0.0)  # (N, rows)
-        V = solve_triangular(L, K_new, lower=True)
-        variance = hyper.scale**2 - jnp.sum(V**2, axis=0)
+        K_new = jnp.where(mask[:, None], between(kernel, hyper, X, at), 0.0)
+        V = solve_triangular(L, K_new, lower=True)  # (N, rows)
+        variance = before(hyper, at) - jnp.sum(V**2, axis=0)
         return hyper.mean + alpha @ K_new, jnp.maximum(variance, 0.0)
 
     if chunks == 1:
@@ -132,108 +169,101 @@ def read(
     return Posterior(mean.reshape(-1)[:m], variance.reshape(-1)[:m])
 
 
+def between(kernel: str, hyper: Hyper, A: Array, B: Array) -> Array:
+    """Return the prior covariance of f between rows of A and B, (n, m), unit of y²."""
+    K = hyper.scale**2 * named(kernel).correlation(hyper.length, A, B)
+    trend, q = jnp.asarray(hyper.trend), len(hyper.trend)
+    return K + (basis(A, q) * trend**2) @ basis(B, q).T if q else K
+
+
+def before(hyper: Hyper, A: Array) -> Array:
+    """Return the prior variance of f at the rows of A, (n,), unit of y squared."""
+    square = jnp.full(A.shape[0], hyper.scale**2, A.dtype)
+    trend, q = jnp.asarray(hyper.trend), len(hyper.trend)
+    return square + jnp.sum((basis(A, q) * trend) ** 2, axis=1) if q else square
+
+
+def covariance(
+    kernel: str,
+    hyper: Hyper,
+    X: Array,
+    mask: Array,
+    noise: Array | float = 0.0,
+    jitter: float = 0.0,
+) -> Array:
+    """Return K with noise, (N, N); rows and columns outside the mask are I's."""
+    both = mask[:, None] & mask[None, :]
+    nugget = hyper.noise**2 + noise**2 + jitter * hyper.scale**2
+    K = jnp.where(both, between(kernel, hyper, X, X), 0.0)
+    return K + jnp.diag(jnp.where(mask, nugget, 1.0))
+
+
 def objective(
-    theta: Array, X: Array, u: Array, mask: Array, *, kernel: str = "matern52"
-) -> tuple[Array, Array, tuple[Array, Array]]:
+    theta: Array,
+    X: Array,
+    u: Array,
+    mask: Array,
+    noise: Array | float = 0.0,
+    *,
+    kernel: str = "matern52",
+    trend: tuple[float, ...] = (MEAN_SD,),
+) -> tuple[Array, Array, Array]:
     """Return the negative log posterior of theta and its gradient.
 
-    The constant mean has the prior N(0, `MEAN_SD`²) and is set to its best value for
-    this theta, so its own derivative drops out. Padded rows contribute exactly 0.
+    Padded rows contribute exactly 0.
 
     Args:
-        theta: Logarithms of scale, length and noise, (d + 2,).
+        theta: Logarithms of scale, shape and noise, (k + 2,).
         X: Points, (N, d).
         u: Standardised values, (N,), 0 where padded.
         mask: True where measured, (N,).
-        kernel: "matern52" or "rbf".
+        noise: Known sd of each, (N,) or (), standardised.
+        kernel: As `composed.named` takes it.
+        trend: Of the mean, as `trend_sd` returns it.
 
     Returns:
-        Value (), gradient (d + 2,), and (negative log likelihood, mean), () each.
+        Value (), gradient (k + 2,), and the negative log likelihood ().
 
-    Source: Rasmussen and Williams (2006), eqs. 2.30 and 5.9.
+    Source: Rasmussen and Williams (2006), eqs. 2.30 and 5.9; eq. 2.40 for the mean.
     """
-    K, pull = jax.vjp(lambda t: covariance(kernel, natural(t), X, mask, 1e-10), theta)
-    L, ones = _cholesky(K), mask.astype(K.dtype)
+
+    def K_of(t: Array) -> Array:
+        unit = natural(t)._replace(trend=np.array(trend))
+        return covariance(kernel, unit, X, mask, noise, 1e-10)
+
+    K, pull = jax.vjp(K_of, theta)
+    L, count = _cholesky(K), jnp.sum(mask)
     L_inv = solve_triangular(L, jnp.eye(K.shape[0], dtype=K.dtype), lower=True)
-    w, w1 = solve_triangular(L, jnp.stack([u, ones], axis=1), lower=True).T
-    mean = (w1 @ w) / (w1 @ w1 + MEAN_SD**-2)
-    e = w - mean * w1
-    alpha = e @ L_inv
-    nll = 0.5 * e @ e + jnp.sum(jnp.log(jnp.diag(L)))
-    nll = nll + 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(ones)
+    w = L_inv @ u
+    alpha = w @ L_inv
+    nll = 0.5 * w @ w + jnp.sum(jnp.log(jnp.diag(L)))
+    nll = nll + 0.5 * jnp.log(2.0 * jnp.pi) * count
     (slope,) = pull(0.5 * (L_inv.T @ L_inv - jnp.outer(alpha, alpha)))
-    middle, sd = prior(X.shape[1])
-    z = (theta - middle) / sd
-    value = nll + 0.5 * (mean / MEAN_SD) ** 2 + 0.5 * z @ z
-    return value, slope + z / sd, (nll, mean)
+    median, sd = prior(kernel, X.shape[1])
+    z = (theta - median) / sd
+    return nll + 0.5 * z @ z, slope + z / sd, nll
 
 
-def prior(d: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def prior(kernel: str, d: int) -> Prior:
     """Return median and sd of theta's normal prior: y has sd 1, X fills a unit box.
 
-    Medians: scale 1, length 0.25·√d (distances in a box grow so), noise 0.1.
+    The median of the scale is 1, that of the noise `NOISE`; `kernels` has the shapes'.
     """
-    scale_sd, length_sd, noise_sd = PRIOR_SD
-    median = [0.0, *[np.log(0.25 * np.sqrt(d))] * d, np.log(0.1)]
-    return np.array(median), np.array([scale_sd, *[length_sd] * d, noise_sd])
+    shape, shape_sd = named(kernel).prior(d)
+    median = np.concatenate([[0.0], shape, [np.log(NOISE)]])
+    return median, np.concatenate([[SCALE_SD], shape_sd, [NOISE_SD]])
 
 
 def natural(theta: Array) -> Hyper:
-    """Return the hyperparameters of which theta (d + 2,) is the logarithm."""
+    """Return the hyperparameters of which theta (k + 2,) is the logarithm."""
     e = jnp.exp(theta)
     return Hyper(scale=e[0], length=e[1:-1], noise=e[-1])
-
-
-def straight(phi: Array) -> Array:
-    """Return theta for the coordinates phi in which it is sampled, (d + 2,) each.
-
-    Where the data are explained by signal, the noise is open towards 0, and where they
-    are explained by noise, the signal is: in theta the posterior bends around a corner.
-    In phi = (log √(scale² + noise²), log lengths, log(scale/noise)) it lies along a
-    line. The map keeps volume, so that densities need no correction.
-    """
-    total, ratio = phi[0], phi[-1]
-    scale = total + 0.5 * jax.nn.log_sigmoid(2.0 * ratio)
-    noise = total + 0.5 * jax.nn.log_sigmoid(-2.0 * ratio)
-    return jnp.concatenate([scale[None], phi[1:-1], noise[None]])
-
-
-def prior_draws(chains: int, samples: int, d: int) -> NDArray[np.float64]:
-    """Return draws of phi from its prior, (chains, samples, d + 2), without chance.
-
-    They are the points of a lattice that fills the unit cube evenly, sent through the
-    quantiles of theta's prior.
-
-    Source: Martin Roberts (2018), "The unreasonable effectiveness of quasirandom
-    sequences", for the lattice, whose generator solves g^(p+1) = g + 1.
-    """
-    p, g = d + 2, 2.0
-    for _ in range(64):  # a contraction towards the root
-        g = (1.0 + g) ** (1.0 / (p + 1))
-    count = np.arange(1, chains * samples + 1)[:, None]
-    cube = (0.5 + count * g ** -np.arange(1.0, p + 1)) % 1.0
-    normal = np.vectorize(NormalDist().inv_cdf)(np.clip(cube, 1e-6, 1.0 - 1e-6))
-    middle, sd = prior(d)
-    theta = (middle + sd * normal).reshape(samples, chains, p).swapaxes(0, 1)
-    scale, noise = theta[..., :1], theta[..., -1:]
-    total = 0.5 * np.logaddexp(2.0 * scale, 2.0 * noise)
-    return np.concatenate([total, theta[..., 1:-1], scale - noise], axis=-1)
 
 
 def _cholesky(K: Array) -> Array:
     """Return the lower factor; NaN where K is not positive definite."""
     L: Array = lax.linalg.cholesky(K, symmetrize_input=False)
     return L
-
-
-def covariance(
-    kernel: str, hyper: Hyper, X: Array, mask: Array, jitter: float = 0.0
-) -> Array:
-    """Return K with noise, (N, N); rows and columns outside the mask are I's."""
-    K = KERNELS[kernel](hyper.scale, hyper.length, X, X)
-    both = mask[:, None] & mask[None, :]
-    nugget = hyper.noise**2 + jitter * hyper.scale**2
-    return jnp.where(both, K, 0.0) + jnp.diag(jnp.where(mask, nugget, 1.0))
 
 
 def standardise(y: Array, mask: Array) -> tuple[Array, Array, Array]:

@@ -1,235 +1,265 @@
-"""The exact Gaussian process as a surrogate: one program to fit it, one to read it.
+"""The exact Gaussian process as a surrogate: hyperparameters at their likeliest.
 
-A fit standardises y, searches for length scales, scale and noise (`search`), and
-factorises K; a read solves against that factor (`exact`). Both are compiled once for
-each capacity of `base.bucket`. `base` says what a surrogate promises.
+A fit standardises y, searches for scale, shape and noise from several starts
+(`search`), and conditions the modes that it found (`mixture`). Between two searches a
+new point is a new row of each factor. Each program is compiled once for each capacity
+of `base.bucket`. `base` says what a surrogate promises.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.errors import BadConfig, ShapeMismatch, unknown
-from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
-from aemtwin.surrogates.draws import path
+from aemtwin.surrogates.base import Data, Info, float64
+from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.exact import (
     Hyper,
-    condition,
-    natural,
     objective,
-    posterior,
     prior,
-    read,
     standardise,
+    trend_sd,
 )
-from aemtwin.surrogates.kernels import KERNELS
-from aemtwin.surrogates.search import lowest
+from aemtwin.surrogates.mixture import (
+    Mixture,
+    Reader,
+    advanced,
+    hyper_of,
+    known,
+    surprise,
+)
+from aemtwin.surrogates.search import Modes, modes
 
-__all__ = ["GP", "GPState", "Hyper", "condition", "objective", "posterior", "read"]
+MEANS = ("constant", "linear", "zero")
 
 
 class GPState(NamedTuple):
-    """A fitted Gaussian process; `theta` and `fitted` are what the next fit needs."""
+    """A fitted Gaussian process; all but `mixture` is what the next fit needs."""
 
-    theta: Array | NDArray[np.float64]  # (d + 2,), log of scale/sd(y), length, noise/sd
+    theta: NDArray[np.float64]  # (modes, k + 2), log of scale/sd(y), shape, noise/sd(y)
+    weight: NDArray[np.float64]  # (modes,), of each mode
+    level: NDArray[np.float64]  # (2,), shift and spread of y at the last search
     fitted: int  # number of points at the last search for theta; 0: never
-    hyper: Hyper | None = None
-    X: NDArray[np.float64] | None = None  # (N, d), padded
-    mask: NDArray[np.bool_] | None = None  # (N,)
-    L: Array | None = None  # (N, N), Cholesky factor of K, identity where padded
-    alpha: Array | None = None  # (N,), K⁻¹(y − mean), 0 where padded
+    mixture: Mixture | None = None
 
 
-@partial(jax.jit, static_argnames=("kernel", "starts", "limit"))
-def _fit(
+@partial(jax.jit, static_argnames=("kernel", "trend", "starts", "limit", "kept"))
+def _search(
     key: Array,
     theta: Array,
-    search: Array,
     X: Array,
     y: Array,
     mask: Array,
+    noise: Array,
     *,
     kernel: str,
+    trend: tuple[float, ...],
     starts: int,
     limit: int,
-) -> tuple[Array, Hyper, Array, Array, dict[str, Array]]:
-    """Search for theta if `search`, then factorise; the one program of a fit."""
+    kept: int,
+) -> tuple[Modes, Array, Array]:
+    """Search for theta; return the modes, the level of y, and the best likelihood."""
     u, shift, spread = standardise(y, mask)
 
     def evaluate(t: Array) -> tuple[Array, Array]:
-        return objective(t, X, u, mask, kernel=kernel)[:2]
+        return objective(t, X, u, mask, noise / spread, kernel=kernel, trend=trend)[:2]
 
-    def find() -> tuple[Array, Array, Array]:
-        return lowest(key, theta, evaluate, starts=starts, limit=limit)
-
-    def keep() -> tuple[Array, Array, Array]:
-        return theta, jnp.zeros((), int), jnp.zeros((), int)
-
-    theta, evaluations, best = lax.cond(search, find, keep)
-    value, _, (nll, mean) = objective(theta, X, u, mask, kernel=kernel)
-    unit = natural(theta)
-    hyper = Hyper(
-        spread * unit.scale, unit.length, spread * unit.noise, shift + spread * mean
+    median, sd = prior(kernel, X.shape[1])
+    found = modes(
+        key,
+        theta,
+        evaluate,
+        median=median,
+        sd=sd,
+        starts=starts,
+        limit=limit,
+        kept=kept,
     )
-    L, alpha, jitter = condition(hyper, X, y, mask, kernel=kernel)
-    info = {
-        "objective": value,
-        "nll": nll,
-        "scale": hyper.scale,
-        "noise_sd": hyper.noise,
-        "mean": hyper.mean,
-        "jitter": jitter,
-        "evaluations": evaluations,
-        "start": best,
-        "finite": jnp.all(jnp.isfinite(alpha)) & jnp.isfinite(value),
-    }
-    return theta, hyper, L, alpha, info
-
-
-@partial(jax.jit, static_argnames="kernel")
-def _predict(
-    hyper: Hyper,
-    X: Array,
-    mask: Array,
-    L: Array,
-    alpha: Array,
-    candidates: Array,
-    *,
-    kernel: str,
-) -> Posterior:
-    return read(hyper, X, mask, L, alpha, candidates, kernel=kernel)
-
-
-@partial(jax.jit, static_argnames="kernel")
-def _draw(
-    key: Array,
-    hyper: Hyper,
-    X: Array,
-    mask: Array,
-    L: Array,
-    alpha: Array,
-    candidates: Array,
-    *,
-    kernel: str,
-) -> Array:
-    return path(key, hyper, X, mask, L, alpha, candidates, kernel=kernel)
+    best = found.theta[0]
+    _, _, nll = objective(best, X, u, mask, noise / spread, kernel=kernel, trend=trend)
+    return found, jnp.stack([shift, spread]), nll
 
 
 @dataclass(frozen=True)
-class GP:
-    """An exact Gaussian process with a constant mean and one noise level.
+class GP(Reader):
+    """An exact Gaussian process with its mean, its noise and its shape learned.
 
-    Hyperparameters are the mode of the posterior density of their logarithms under
-    weak log-normal priors, for y with sd 1 and X in a unit box: scale, median 1 and
-    log-sd 1; each length, median 0.25·√d and log-sd 1; noise, median 0.1 and log-sd
-    1.5; mean, N(0, 1).
+    Hyperparameters are modes of the posterior density of their logarithms under weak
+    log-normal priors, for y with sd 1 and X in a unit box: scale, median 1 and log-sd
+    1; each length, median 0.25·√d and log-sd 1; noise, median 0.1 and log-sd 1.5. The
+    coefficients of the mean are normal with sd 1 (and 3.5 for a slope), and what is not
+    known of them counts in the variance.
 
     Marginal likelihoods of few points have several modes (all is noise and trend, or
-    all is structure). Each fit starts from the last optimum and from `starts - 1`
-    points on a ladder of lengths, shaken by the key, and keeps the lowest objective;
-    `info["start"]` tells which, 0 being the warm one.
+    all is structure). Each search starts from the last optimum and from `starts - 1`
+    points on a ladder of lengths, shaken by the key; the posterior is the mixture of
+    the modes found, each with its share of the probability.
 
     Attributes:
-        kernel: "matern52" (rough, the default) or "rbf" (smooth).
+        kernel: "matern52" (rough, the default), "matern32", "matern12", "rbf"
+            (smooth), "periodic", or their sums and products: "matern52 + rbf*periodic".
+        mean: "constant", "linear" or "zero", about the mean of y.
         starts: Searches a fit, the warm one included.
+        modes: Modes that the posterior is the mixture of, at most.
         limit: Evaluations after which a search begins no other step;
             `info["evaluations"]` sums those of all searches, line searches included.
         refit_every: New points after which hyperparameters are sought again; between,
             only the posterior is updated.
+        drift: Nats by which all new points may be less likely than expected; where
+            they are, hyperparameters are sought at once.
     """
 
+    name: ClassVar[str] = "gp"  # under which the registry knows it
+
     kernel: str = "matern52"
+    mean: str = "constant"
     starts: int = 4
+    modes: int = 2
     limit: int = 50
     refit_every: int = 1
+    drift: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise unknown("kernel", self.kernel, KERNELS, "Set it in [surrogate].")
-        for field in ("starts", "limit", "refit_every"):
+        named(self.kernel)
+        if self.mean not in MEANS:
+            raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
+        for field in ("starts", "modes", "limit", "refit_every"):
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise BadConfig(
-                    f"The surrogate gp got {field} = {value!r}; it takes a whole "
-                    "number from 1 on. Leave it out for the default "
-                    f"{inspect.signature(GP).parameters[field].default}."
-                )
+                raise self._refused(field, "a whole number from 1 on")
+        if isinstance(self.drift, bool) or not self.drift > 0:  # also catches NaN
+            raise self._refused("drift", "a number above 0; inf never seeks early")
 
-    @property
-    def name(self) -> str:
-        """The name under which the registry knows it."""
-        return "gp"
+    def _refused(self, field: str, allowed: str) -> BadConfig:
+        default = inspect.signature(GP).parameters[field].default
+        return BadConfig(
+            f"The surrogate gp got {field} = {getattr(self, field)!r}; it takes "
+            f"{allowed}. Leave it out for the default {default}."
+        )
 
     def init(self, d: int) -> GPState:
-        return GPState(theta=prior(d)[0], fitted=0)
+        median, _ = prior(self.kernel, d)
+        weight = np.zeros(self.modes)
+        weight[0] = 1.0
+        return GPState(
+            np.tile(median, (self.modes, 1)), weight, np.array([0.0, 1.0]), 0
+        )
 
     def fit(self, key: Array, state: GPState, data: Data) -> tuple[GPState, Info]:
         n, d = int(np.sum(data.mask)), data.X.shape[1]
-        if state.theta.shape != (d + 2,) or n == 0:
+        k = len(named(self.kernel).labels(d)) + 2
+        if state.theta.shape != (self.modes, k) or n == 0:
             raise ShapeMismatch(
-                f"gp.fit got {n} points of {d} dimensions and a state for "
-                f"{state.theta.shape[0] - 2}; it takes one point or more, of the "
-                f"state's dimensions. Make the state with init({d})."
+                f"gp.fit got {n} points of {d} dimensions and a state with theta of "
+                f"shape {state.theta.shape}; it takes one point or more, and theta of "
+                f"shape {(self.modes, k)}. Make the state with init({d})."
             )
-        search = state.fitted == 0 or n - state.fitted >= self.refit_every
+        due = state.fitted == 0 or not 0 <= n - state.fitted < self.refit_every
+        told: Info = {"evaluations": 0, "start": 0}
         with float64():
-            theta, hyper, L, alpha, told = _fit(
+            if not due:
+                state = self._settled(state, data)
+                told["surprise"] = surprise(self.mixture("fit", state), state.fitted)
+                due = told["surprise"] > self.drift
+            if due:
+                state, told = self._sought(key, state, data)
+            info = told | self._told(state, d)
+        return state, info | {"n": n, "searched": int(due)}
+
+    def _sought(self, key: Array, state: GPState, data: Data) -> tuple[GPState, Info]:
+        """Search for hyperparameters, and condition on all points."""
+        n, d = int(np.sum(data.mask)), data.X.shape[1]
+        found, level, nll = jax.device_get(
+            _search(
                 key,
-                np.asarray(state.theta, np.float64),
-                np.asarray(search),
-                *data,
+                state.theta[0],
+                *(data.X, data.y, data.mask, known(data)),
                 kernel=self.kernel,
+                trend=tuple(trend_sd(self.mean, d).tolist()),
                 starts=self.starts,
                 limit=self.limit,
+                kept=min(self.modes, self.starts),
             )
-            told = jax.device_get(told)
-            lengths = np.asarray(hyper.length)
-        info: Info = {name: value.item() for name, value in told.items()}
-        info |= {f"length_{k}": float(length) for k, length in enumerate(lengths)}
-        info |= {"n": n, "capacity": data.X.shape[0], "searched": int(search)}
-        info["finite"] = int(info["finite"])
-        fitted = n if search else state.fitted
-        return GPState(theta, fitted, hyper, data.X, data.mask, L, alpha), info
+        )
+        more = self.modes - len(found.weight)
+        theta = np.concatenate([found.theta, np.tile(found.theta[:1], (more, 1))])
+        weight = np.pad(found.weight, (0, more))
+        told: Info = {
+            "objective": float(found.value[0]),
+            "nll": float(nll),
+            "evaluations": int(found.evaluations),
+            "start": int(found.start),
+        }
+        after = GPState(theta, weight, level, n)
+        return self._settled(after, data), told
 
-    def predict(self, key: Array, state: GPState, candidates: ArrayLike) -> Posterior:
-        del key  # nothing is drawn
-        if state.hyper is None:
-            raise without_data("gp.predict")
-        at = np.asarray(candidates, np.float64)
-        with float64():
-            found = _predict(*state[2:], at, kernel=self.kernel)
-        return Posterior(np.asarray(found.mean), np.asarray(found.variance))
+    def _settled(self, state: GPState, data: Data) -> GPState:
+        """Return the state with its mixture over all points."""
+        hyper, fitted = self._hyper(state, data.X.shape[1]), state.fitted
+        mixture = advanced(
+            state.mixture, state.weight, hyper, fitted, data, kernel=self.kernel
+        )
+        return state._replace(mixture=mixture)
 
-    def draw(
-        self, key: Array, state: GPState, candidates: ArrayLike
-    ) -> NDArray[np.float64]:
-        if state.hyper is None:
-            raise without_data("gp.draw")
-        at = np.asarray(candidates, np.float64)
-        with float64():
-            return np.asarray(_draw(key, *state[2:], at, kernel=self.kernel))
+    def _hyper(self, state: GPState, d: int) -> Hyper:
+        """Return the hyperparameters of each mode, in the unit of y."""
+        return hyper_of(state.theta, state.level, trend_sd(self.mean, d))
+
+    def _told(self, state: GPState, d: int) -> Info:
+        """Return what a fit says of itself; a number is the likeliest mode's."""
+        mixture = state.mixture
+        assert mixture is not None
+        best = int(np.argmax(state.weight))
+        hyper = jax.tree.map(lambda a: a[best], mixture.hyper)
+        jitter, alpha = np.asarray(mixture.jitter), np.asarray(mixture.alpha)
+        used = state.weight > 0
+        share = state.weight[used]
+        return {
+            "scale": float(hyper.scale),
+            "noise_sd": float(hyper.noise),
+            "mean": float(hyper.mean),
+            **{
+                label: float(value)
+                for label, value in zip(
+                    named(self.kernel).labels(d), hyper.length, strict=True
+                )
+            },
+            "jitter": float(np.max(jitter[used])),
+            "modes": math.exp(-float(share @ np.log(share))),  # as many alike
+            "finite": int(np.all(np.isfinite(alpha[used]))),
+            "capacity": int(mixture.mask.shape[0]),
+        }
 
     def carry(self, state: GPState) -> dict[str, NDArray[Any]]:
         return {
             "theta": np.asarray(state.theta, np.float64),
+            "weight": np.asarray(state.weight, np.float64),
+            "level": np.asarray(state.level, np.float64),
             "fitted": np.asarray(state.fitted, np.int64),
         }
 
     def restore(self, carried: Mapping[str, ArrayLike], d: int) -> GPState:
-        theta = np.asarray(carried["theta"], np.float64)
-        if theta.shape != (d + 2,):
+        begin = self.init(d)
+        theta, weight, level = (
+            np.asarray(carried[name], np.float64)
+            for name in ("theta", "weight", "level")
+        )
+        if theta.shape != begin.theta.shape or weight.shape != begin.weight.shape:
             raise ShapeMismatch(
-                f"gp.restore got theta of shape {theta.shape}; {d} dimensions take "
-                f"({d + 2},). Restore with the dimensions of the run that carried it."
+                f"gp.restore got theta of shape {theta.shape}; {d} dimensions, the "
+                f"kernel {self.kernel} and {self.modes} modes take "
+                f"{begin.theta.shape}. Restore with the settings of the run that "
+                "carried it."
             )
-        return GPState(theta=theta, fitted=int(np.asarray(carried["fitted"])))
+        return GPState(theta, weight, level, int(np.asarray(carried["fitted"])))

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from aemtwin.acquisition.analytic import log_h
 from aemtwin.surrogates.base import float64
 from aemtwin.surrogates.draws import path
-from aemtwin.surrogates.gp import Hyper, condition, posterior, read
+from aemtwin.surrogates.exact import Hyper, condition, posterior, read
 
 N, CAPACITY = 6, 16
 GRID = np.stack(np.meshgrid(*[np.linspace(0, 1, 5)] * 2), axis=-1).reshape(-1, 2)

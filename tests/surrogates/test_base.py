@@ -115,7 +115,9 @@ def test_an_unknown_surrogate_is_refused_with_the_nearest_name():
 
 
 def test_a_parameter_that_a_surrogate_does_not_take_is_refused_with_those_it_does():
-    with pytest.raises(BadConfig, match=r"'lengthscale'; it takes kernel, starts"):
+    with pytest.raises(
+        BadConfig, match=r"'lengthscale'; it takes kernel, mean, starts"
+    ):
         get("gp", lengthscale=1.0)
 
 

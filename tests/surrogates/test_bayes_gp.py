@@ -11,15 +11,14 @@ from aemtwin.environment import prepare_jax
 from aemtwin.errors import BadConfig, ShapeMismatch, UnknownName
 from aemtwin.surrogates.base import float64, pad
 from aemtwin.surrogates.bayes_gp import APART, HIGHEST, BayesGP
+from aemtwin.surrogates.coordinates import prior_draws, straight
 from aemtwin.surrogates.exact import (
     Hyper,
     natural,
     objective,
     posterior,
     prior,
-    prior_draws,
     standardise,
-    straight,
 )
 from aemtwin.surrogates.gp import GP
 
@@ -42,11 +41,11 @@ def test_sampling_coordinates_keep_volume_and_lead_back_to_theta():
 
 
 def test_the_first_draws_are_those_of_the_prior():
-    phi = prior_draws(4, 250, 2)
+    phi = prior_draws(4, 250, "matern52", 2)
     assert phi.shape == (4, 250, 4)
     with float64():
         theta = np.asarray(jax.vmap(straight)(jnp.asarray(phi.reshape(-1, 4))))
-    middle, sd = prior(2)
+    middle, sd = prior("matern52", 2)
     np.testing.assert_allclose(theta.mean(0), middle, atol=0.05)
     np.testing.assert_allclose(theta.std(0), sd, rtol=0.05)
     assert np.abs(np.corrcoef(theta.T) - np.eye(4)).max() < 0.15
@@ -55,15 +54,16 @@ def test_the_first_draws_are_those_of_the_prior():
 def test_the_posterior_is_the_integral_over_hyperparameters():
     """Sum over a grid of theta, in one dimension, on which nothing is sampled."""
     data, at = pad(LINE, WAVE), np.linspace(0, 1, 9)[:, None]
-    middle, sd = prior(1)
+    middle, sd = prior("matern52", 1)
     axes = [m + s * np.linspace(-4, 4, 25) for m, s in zip(middle, sd, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
 
     def one(theta):
         u, shift, spread = standardise(data.y, data.mask)
-        value, _, (_, mean) = objective(theta, data.X, u, data.mask)
+        value, _, _ = objective(theta, data.X, u, data.mask)
         h = natural(theta)
-        h = Hyper(spread * h.scale, h.length, spread * h.noise, shift + spread * mean)
+        level = shift, spread * jnp.ones(1)
+        h = Hyper(spread * h.scale, h.length, spread * h.noise, *level)
         return value, posterior(h, LINE, WAVE, at)
 
     with float64():
@@ -88,7 +88,7 @@ def test_a_read_is_the_mixture_over_the_draws_that_were_kept():
     means, variances = [], []
     with float64():
         for k in range(model.kept):
-            one = Hyper(*(jnp.asarray(part[k]) for part in state.hyper))
+            one = Hyper(*(jnp.asarray(part[k]) for part in state.mixture.hyper))
             each = posterior(one, LINE, WAVE, at)
             means.append(each.mean)
             variances.append(each.variance)
@@ -97,7 +97,7 @@ def test_a_read_is_the_mixture_over_the_draws_that_were_kept():
     np.testing.assert_allclose(
         found.variance, np.mean(variances, 0) + np.var(means, 0), rtol=1e-8
     )
-    assert info["noise_sd"] == pytest.approx(np.median(state.hyper.noise))
+    assert info["noise_sd"] == pytest.approx(np.median(state.mixture.hyper.noise))
     assert {"r_hat", "ess", "divergences", "accept_prob", "step_size"} <= set(info)
 
 

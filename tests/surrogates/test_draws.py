@@ -9,8 +9,7 @@ from aemtwin.errors import BadConfig, UnknownName
 from aemtwin.surrogates import draws, get
 from aemtwin.surrogates.base import Draws, float64, pad
 from aemtwin.surrogates.draws import path, prior
-from aemtwin.surrogates.exact import Hyper, condition
-from aemtwin.surrogates.kernels import KERNELS
+from aemtwin.surrogates.exact import Hyper, between, condition
 
 prepare_jax()  # keep what takes long to compile between test runs
 
@@ -29,9 +28,10 @@ def hyper(noise=0.2):
 
 def exact_posterior(h, kernel):
     """Mean and covariance of f at X_NEW by the textbook, without any factor."""
-    K = np.asarray(KERNELS[kernel](h.scale, h.length, X, X))
-    K_new = np.asarray(KERNELS[kernel](h.scale, h.length, X, X_NEW))
-    K_both = np.asarray(KERNELS[kernel](h.scale, h.length, X_NEW, X_NEW))
+    K, K_new, K_both = (
+        np.asarray(between(kernel, h, *pair))
+        for pair in ((X, X), (X, X_NEW), (X_NEW, X_NEW))
+    )
     weights = np.linalg.solve(K + h.noise**2 * np.eye(len(X)), K_new)
     return h.mean + weights.T @ (Y - h.mean), K_both - K_new.T @ weights
 
@@ -43,7 +43,7 @@ def drawn(h, at, count, kernel, **settings):
         return path(key, h, data.X, data.mask, L, alpha, at, kernel=kernel, **settings)
 
     with float64():
-        L, alpha, _ = condition(h, *data, kernel=kernel)
+        L, alpha, _ = condition(h, *data[:3], kernel=kernel)
         many = jax.jit(jax.vmap(one, (0, None, None)))
         return np.asarray(many(jax.random.split(KEY, count), L, alpha))
 
@@ -69,7 +69,7 @@ def test_the_waves_of_one_draw_have_the_covariance_of_the_kernel(kernel):
 
     with float64():
         f = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(KEY, MANY)))
-        K = np.asarray(KERNELS[kernel](hyper().scale, hyper().length, at, at))
+        K = np.asarray(between(kernel, hyper(), at, at))
     error = np.abs(f.T @ f / MANY - K).max() / hyper().scale ** 2
     assert error < 4.5 * np.sqrt(2.0 / MANY)
 

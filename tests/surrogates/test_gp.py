@@ -12,7 +12,8 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 from aemtwin.errors import BadConfig, ShapeMismatch, UnknownName
 from aemtwin.surrogates import exact
 from aemtwin.surrogates.base import Surrogate, float64, pad
-from aemtwin.surrogates.gp import GP, Hyper, condition, objective, posterior, read
+from aemtwin.surrogates.exact import Hyper, condition, objective, posterior, read
+from aemtwin.surrogates.gp import GP
 
 
 def field(X):
@@ -53,11 +54,10 @@ def test_likelihood_agrees_with_the_normal_density():
     X, y, _ = problem(0, n=20)
     data, theta = pad(X, y), np.log([1.2, 0.3, 0.5, 0.2])
     with float64():
-        _, _, (nll, mean) = objective(theta, data.X, data.y, data.mask)
-        K = exact.covariance(
-            "matern52", exact.natural(jnp.asarray(theta)), X, np.ones(20, bool), 1e-10
-        )
-        expected = -multivariate_normal(np.full(20, mean), np.asarray(K)).logpdf(y)
+        _, _, nll = objective(theta, data.X, data.y, data.mask)
+        unit = exact.natural(jnp.asarray(theta))
+        K = exact.covariance("matern52", unit, X, np.ones(20, bool), 0.0, 1e-10)
+        expected = -multivariate_normal(np.zeros(20), np.asarray(K) + 1.0).logpdf(y)
     np.testing.assert_allclose(nll, expected, rtol=1e-10)
 
 
@@ -66,7 +66,7 @@ def test_slope_of_the_objective_equals_finite_differences(kernel):
     X, y, _ = problem(1, n=20)
     data, theta, step = pad(X, y), np.log([1.2, 0.3, 0.5, 0.2]), 1e-5
     with float64():
-        value = jax.jit(lambda t: objective(t, *data, kernel=kernel)[:2])
+        value = jax.jit(lambda t: objective(t, *data[:3], kernel=kernel)[:2])
         for k, unit in enumerate(np.eye(4)):
             ahead, behind = value(theta + step * unit)[0], value(theta - step * unit)[0]
             slope = (ahead - behind) / (2 * step)
@@ -77,7 +77,7 @@ def test_the_search_ends_where_scipy_ends():
     X, y, _ = problem(2, n=40)
     data = pad(X, y)
     with float64():
-        u, _, _ = exact.standardise(*data[1:])
+        u, _, _ = exact.standardise(data.y, data.mask)
         value = jax.jit(lambda t: objective(t, data.X, u, data.mask)[:2])
         theirs = minimize(
             lambda t: jax.device_get(value(t)), np.log([1, 0.2, 0.2, 0.1]), jac=True
@@ -170,5 +170,100 @@ def test_misuse_is_told_in_a_sentence():
         gp.predict(key, gp.init(2), np.zeros((3, 2)))
     with pytest.raises(ShapeMismatch, match=r"init\(2\)"):
         gp.fit(key, gp.init(3), pad(np.zeros((1, 2)), [0.0]))
-    with pytest.raises(ShapeMismatch, match=r"\(5,\)"):
+    with pytest.raises(ShapeMismatch, match=r"\(2, 5\)"):
         gp.restore(gp.carry(gp.init(2)), 3)
+
+
+def test_what_is_known_of_the_noise_counts_beside_what_is_learned():
+    """Half of the points are shot noise of known size: the other half is trusted."""
+    X, y, X_new = problem(5, n=60, noise=0.02)
+    known = np.where(np.arange(60) % 2, 1.0, 0.0)
+    y = y + known * np.random.default_rng(1).normal(size=60)
+    f, key, error = field(X_new), jax.random.key(0), {}
+    for name, noise in (("told", known), ("not told", None)):
+        state, info = GP().fit(key, GP().init(2), pad(X, y, noise))
+        found = GP().predict(key, state, X_new)
+        error[name] = np.sqrt(np.mean((found.mean - f) ** 2))
+        if noise is not None:
+            assert info["noise_sd"] < 0.2
+    assert error["told"] < 0.85 * error["not told"]
+
+
+def test_known_noise_alone_is_the_noise_of_the_textbook():
+    X, y, X_new = problem(6, n=20)
+    known, mask = np.linspace(0.05, 0.5, 20), np.ones(20, bool)
+    with float64():
+        h = hyper(noise=0.0)
+        L, alpha, _ = condition(h, X, y, mask, known)
+        found = read(h, X, mask, L, alpha, X_new)
+    model = GaussianProcessRegressor(
+        ConstantKernel(1.3**2) * Matern([0.2, 0.4], nu=2.5),
+        alpha=known**2,
+        optimizer=None,
+    )
+    mean, sd = model.fit(X, y).predict(X_new, return_std=True)
+    np.testing.assert_allclose(found.mean, mean, atol=1e-8)
+    np.testing.assert_allclose(found.variance, sd**2, atol=1e-8)
+
+
+def test_a_linear_mean_goes_on_beyond_the_data_and_says_how_unsure_it_is():
+    rng = np.random.default_rng(3)
+    X = rng.random((30, 2)) * [0.6, 1.0]
+    y, far = 3.0 + 5.0 * X[:, 0] + 0.01 * rng.normal(size=30), np.array([[0.9, 0.2]])
+    found = {}
+    for mean in ("constant", "linear", "zero"):
+        gp = GP(mean=mean)
+        state, _ = gp.fit(jax.random.key(0), gp.init(2), pad(X, y))
+        found[mean] = gp.predict(jax.random.key(0), state, far)
+    error = {k: abs(float(v.mean[0]) - 7.5) for k, v in found.items()}
+    assert error["linear"] < 0.3 < error["constant"]
+    assert error["linear"] < 2 * np.sqrt(found["linear"].variance[0])
+
+
+def test_the_mean_is_integrated_out_not_fixed():
+    """Generalised least squares with a normal prior on both coefficients."""
+    X, y, X_new = problem(7, n=12)
+    mask, sd = np.ones(12, bool), np.array([1.0, 2.0, 3.0])
+    with float64():
+        h = hyper()
+        L, alpha, _ = condition(h._replace(trend=sd), X, y, mask)
+        found = read(h._replace(trend=sd), X, mask, L, alpha, X_new)
+        K = np.asarray(exact.covariance("matern52", h, X, mask))
+        K_new = np.asarray(exact.between("matern52", h, X, X_new))
+    H, H_new = (np.column_stack([np.ones(len(A)), A - 0.5]) for A in (X, X_new))
+    beta_cov = np.linalg.inv(np.diag(sd**-2.0) + H.T @ np.linalg.solve(K, H))
+    beta = beta_cov @ H.T @ np.linalg.solve(K, y)
+    gain = np.linalg.solve(K, K_new)
+    R = H_new.T - H.T @ gain
+    mean = H_new @ beta + gain.T @ (y - H @ beta)
+    variance = (
+        1.3**2 - np.sum(K_new * gain, axis=0) + np.sum(R * (beta_cov @ R), axis=0)
+    )
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-8)
+    np.testing.assert_allclose(found.variance, variance, rtol=1e-7)
+
+
+def test_two_modes_weigh_as_their_integrals_do():
+    """The weight of a mode against a sum over a fine grid around it."""
+    gp, key = GP(modes=4, starts=8), jax.random.key(0)
+    X, y, _ = problem(11, n=9, noise=0.4)
+    data = pad(X[:, :1], y)
+    state, info = gp.fit(key, gp.init(1), data)
+    with float64():
+        u, _, _ = exact.standardise(data.y, data.mask)
+        median, sd = exact.prior("matern52", 1)
+        axes = np.linspace(median - 4 * sd, median + 4 * sd, 41).T
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+        value = jax.jit(
+            lambda g: jax.lax.map(
+                lambda t: objective(t, data.X, u, data.mask)[0], g, batch_size=1000
+            )
+        )
+        density = np.exp(-np.asarray(value(grid)))
+    used = state.weight > 0
+    assert used.sum() >= 2
+    modes = state.theta[used]
+    nearest = np.argmin(np.sum(((grid[:, None] - modes) / sd) ** 2, axis=-1), axis=1)
+    share = np.array([density[nearest == k].sum() for k in range(len(modes))])
+    np.testing.assert_allclose(state.weight[used], share / share.sum(), atol=0.2)
+    assert 1.0 < info["modes"] <= 4.0

@@ -8,7 +8,7 @@ from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
 from aemtwin.environment import prepare_jax
 from aemtwin.surrogates.base import float64
-from aemtwin.surrogates.exact import prior_draws
+from aemtwin.surrogates.coordinates import prior_draws
 from aemtwin.surrogates.nuts import ACCEPT, Chains, pooled, r_hat, rounds
 
 prepare_jax()  # keep what takes long to compile between test runs
@@ -32,7 +32,7 @@ def walled(theta):
 
 
 def sample(target, *, least=4, most=4, samples=300, start=None):
-    chains = Chains(prior_draws(4, samples, 1), np.array(0.5))
+    chains = Chains(prior_draws(4, samples, "matern52", 1), np.array(0.5))
     run = jax.jit(
         lambda key, chains, least: rounds(
             key, chains, target, warmup=20, depth=6, least=least, most=most, agree=1.05

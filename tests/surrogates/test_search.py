@@ -8,9 +8,19 @@ from scipy.optimize import minimize, rosen, rosen_der
 
 from aemtwin.surrogates.base import float64
 from aemtwin.surrogates.exact import prior
-from aemtwin.surrogates.search import LINE_STEPS, lowest, minimise
+from aemtwin.surrogates.search import LINE_STEPS, minimise, modes
 
 KEY = jax.random.key(0)
+MEDIAN, SD = prior("matern52", 1)
+
+
+def sought(evaluate, start, starts):
+    def run(start):
+        return modes(
+            KEY, start, evaluate, median=MEDIAN, sd=SD, starts=starts, limit=50, kept=2
+        )
+
+    return jax.device_get(jax.jit(run)(np.asarray(start, np.float64)))
 
 
 def valley(theta):
@@ -61,10 +71,10 @@ def test_a_start_without_a_value_ends_at_once_and_is_never_the_lowest():
     end = found(evaluate, [9.0, 0.0])
     assert (end.value, end.evaluations) == (np.inf, 1)
     with float64():
-        far = jnp.array([9.0, 0.0, 0.0])
-        theta, _, start = jax.device_get(lowest(KEY, far, evaluate, starts=3, limit=50))
-    np.testing.assert_allclose(theta, 0.0, atol=1e-2)
-    assert start > 0
+        end = sought(evaluate, [9.0, 0.0, 0.0], starts=3)
+    np.testing.assert_allclose(end.theta, 0.0, atol=1e-2)
+    np.testing.assert_array_equal(end.weight, [1.0, 0.0])
+    assert end.start > 0
 
 
 @pytest.mark.parametrize("limit", [1, 5, 17])
@@ -79,19 +89,39 @@ def test_a_flat_start_is_its_own_end():
     np.testing.assert_array_equal(end.theta, [0.0, 1e-3])
 
 
-def test_the_lowest_of_several_modes_is_kept_and_its_start_is_told():
-    middle, _ = prior(1)
+def wells(theta):
+    """Two wells along the noise, the louder one deeper, and a bowl across."""
+    z = theta - MEDIAN
+    value = (z[-1] ** 2 - 1.0) ** 2 - 0.5 * z[-1] + 0.5 * z[:-1] @ z[:-1]
+    slope = z.at[-1].set(4.0 * z[-1] * (z[-1] ** 2 - 1.0) - 0.5)
+    return value, slope
 
-    def evaluate(theta):  # two wells along the noise, the louder one deeper
-        z = theta[-1] - middle[-1]
-        slope = jnp.zeros_like(theta).at[-1].set(4.0 * z * (z**2 - 1.0) - 0.5)
-        return (z**2 - 1.0) ** 2 - 0.5 * z, slope
 
+def test_the_lowest_of_several_modes_comes_first_and_its_start_is_told():
     with float64():
-        quiet = jnp.asarray(middle - [0.0, 0.0, 1.0])
-        (one, _, _), (many, evaluations, start) = jax.device_get(
-            [lowest(KEY, quiet, evaluate, starts=n, limit=50) for n in (1, 4)]
-        )
-    assert one[-1] < middle[-1] < many[-1]
-    assert start > 0
-    assert evaluations >= 4
+        quiet = MEDIAN - np.array([0.0, 0.0, 1.0])
+        one, many = (sought(wells, quiet, starts=n) for n in (1, 4))
+    assert one.theta[0, -1] < MEDIAN[-1] < many.theta[0, -1]
+    assert many.value[0] < many.value[1]
+    assert (one.start, many.start > 0) == (0, True)
+    assert many.evaluations >= 4
+
+
+def test_modes_share_the_probability_by_their_volume():
+    """Each well against a sum over a fine grid on its side of the hill."""
+    with float64():
+        quiet = MEDIAN - np.array([0.0, 0.0, 1.0])
+        end = sought(wells, quiet, starts=4)
+    z = np.linspace(-3, 3, 6001)
+    density = np.exp(-((z**2 - 1.0) ** 2) + 0.5 * z)
+    share = density[z > -0.13].sum() / density.sum()  # the hill is at -0.13
+    assert end.weight[0] == pytest.approx(share, abs=0.05)
+    assert end.weight.sum() == pytest.approx(1.0)
+
+
+def test_ends_that_are_the_same_mode_count_once():
+    with float64():
+        end = sought(lambda t: (t @ t, 2.0 * t), MEDIAN, starts=4)
+    np.testing.assert_array_equal(end.weight, [1.0, 0.0])
+    np.testing.assert_array_equal(end.theta[1], end.theta[0])
+    assert np.isinf(end.value[1])
