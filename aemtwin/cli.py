@@ -260,7 +260,7 @@ def list_(
 
 @app.command
 def check(
-    source: Annotated[str, Parameter(help="Twin by name, folder, file or PYRO: URI.")],
+    source: options.Checked,
     /,
     *,
     kind: options.Kind = None,
@@ -268,9 +268,9 @@ def check(
     effects: options.Effects = None,
     dose: options.Dose = True,
 ) -> None:
-    """Hold a twin or an instrument to the laws of the protocol: one line a law.
+    """Hold a twin, an instrument, a surrogate or an acquisition to laws: a line each.
 
-    It acts on what it checks, so it costs dose; with --no-dose it only looks.
+    It acts on an instrument, so it costs dose; with --no-dose it only looks.
     """
     from aemtwin import flags
     from aemtwin.testing import sources

@@ -71,4 +71,10 @@ What = Annotated[
 Name = Annotated[
     str | None, Parameter(help="Tell all of one: its parameters and defaults.")
 ]
+Checked = Annotated[
+    str,
+    Parameter(
+        help="Twin by name, folder, file or PYRO: URI; gp, log_ei, my_module:MyModel."
+    ),
+]
 Dose = Annotated[bool, Parameter(help="Act at all; without, laws that only look.")]

@@ -4,10 +4,12 @@ import importlib
 import logging
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,6 +19,7 @@ import aemtwin
 from aemtwin import acquisition, listing, plugins, scalarizers, surrogates
 from aemtwin.errors import BadConfig, MissingExtra, UnknownName
 from aemtwin.surrogates.base import Surrogate, pad
+from aemtwin.testing import sources
 from tests.conftest import small_twin
 
 KINDS = {  # entry point group -> who reads it, what it calls one, a built-in
@@ -50,40 +53,8 @@ build-backend = "uv_build"
 [tool.uv.build-backend]
 module-root = ""
 """
-SURROGATE = '''
-"""The nearest measured value: a surrogate of a lab, in NumPy alone."""
-
-import numpy as np
-
-from aemtwin.surrogates.base import Posterior
-
-
-class Nearest:
-    """The value of the nearest point, the less certain the farther it is."""
-
-    name = "nearest"
-
-    def __init__(self, reach=0.2):
-        self.reach = reach  # in the unit box
-
-    def init(self, d):
-        return None
-
-    def fit(self, key, state, data):
-        return (data.X[data.mask], data.y[data.mask]), {"finite": 1}
-
-    def predict(self, key, state, candidates):
-        X, y = state
-        apart = np.linalg.norm(np.asarray(candidates)[:, None] - X, axis=-1)  # (m, n)
-        doubt = 1 - np.exp(-apart.min(axis=1) / self.reach)
-        return Posterior(y[apart.argmin(axis=1)], doubt * y.var() + 1e-12)
-
-    def carry(self, state):
-        return {}
-
-    def restore(self, carried, d):
-        return None
-'''
+PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+(SURROGATE,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(params=KINDS)
@@ -281,7 +252,18 @@ def test_a_surrogate_of_thirty_lines_is_one_by_the_contract(tmp_path):
         assert info == {"finite": 1}
         mean, variance = nearest.predict(None, learned, [*X, [0.9, 0.9]])
         assert mean.tolist() == [3.0, 5.0, 5.0]
-        assert variance[2] > variance[1] > 0
+        assert variance[2] > variance[1] == 0
+
+
+@pytest.mark.parametrize("source", ["nearest", "my_lab_surrogate:Nearest:reach=0.5"])
+def test_the_surrogate_of_the_page_keeps_the_laws_as_the_page_says(tmp_path, source):
+    with lab_installed(tmp_path):
+        failed = []
+        lines = list(sources.lines(sources.check_source(source), failed))
+    assert failed == []
+    (told,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    shown = [line for line in told.splitlines() if line != "  ..."]
+    assert [line for line in lines if line in shown] == shown
 
 
 @pytest.mark.parametrize("acquisition", ["log_ei", "ucb:beta=3"])

@@ -1,13 +1,15 @@
-"""Acquisitions with a closed form: log expected improvement, upper bound, variance.
+"""Acquisitions with a closed form: improvement, upper bound, variance.
 
 All maximise. The functions are plain JAX, for use inside other programs; the classes
 of nearly the same names are what a campaign calls: NumPy in and out, float64, compiled
-once for each number of candidates. `policies` has the orders that need no posterior,
-`registry` finds all of them by name.
+once for each number of candidates. `information` has what a measurement would teach,
+`sets` seeks a level instead of a maximum, `policies` has the orders that need no
+posterior; `registry` finds all of them by name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +22,12 @@ from jax import Array
 from jax.scipy.special import ndtr
 from numpy.typing import NDArray
 
-from aemtwin.errors import BadConfig
+from aemtwin.errors import BadConfig, unknown
 from aemtwin.surrogates.base import Cross, Floats, Posterior, float64
 
 DEPTH = 60  # terms of the continued fraction; full precision for z < −3
+NEAR = 3.0  # standard deviations from which on the continued fraction is used
+SCHEDULES = ("constant", "srinivas", "decay")
 
 
 class Context(NamedTuple):
@@ -36,29 +40,66 @@ class Context(NamedTuple):
     n: int = 0  # measurements so far
 
 
+def mills(t: Array) -> Array:
+    """Return A(t), where Φ(−t) = φ(t)/(t + A), for t ≥ 3.
+
+    It is the continued fraction 1/(t + 2/(t + 3/(t + ...))), all terms positive. Of
+    t beyond 1e77 in float64 the value is that at 1e77, so that t² stays finite.
+
+    Source: Abramowitz and Stegun (1964), 26.2.14.
+    """
+    t = far(t)
+    A: Array = jax.lax.fori_loop(
+        0, DEPTH, lambda k, tail: (DEPTH - k) / (t + tail), 0.0 * t
+    )
+    return A
+
+
+def far(t: Array) -> Array:
+    """Return t, at least 3 and so small that t² is finite."""
+    return jnp.clip(t, NEAR, float(np.finfo(t.dtype).max) ** 0.25)
+
+
+def log_phi(t: Array) -> Array:
+    """Return the logarithm of the standard normal density φ(t)."""
+    return -0.5 * t**2 - 0.5 * jnp.log(2.0 * jnp.pi)
+
+
+def log_cdf(z: Array) -> Array:
+    """Return log Φ(z), to nearly full precision for any z, as `log_h`.
+
+    >>> round(float(log_cdf(jnp.array(-10.0))), 4)
+    -53.2313
+    """
+    near = jnp.maximum(z, -NEAR)  # each branch sees only what it can do
+    t = far(-z)
+    above = jnp.log1p(-ndtr(-near))  # keeps what is missing to 1
+    below = log_phi(t) - jnp.log(t + mills(t))
+    direct = jnp.where(z > 0, above, jnp.log(ndtr(near)))
+    return jnp.where(z >= -NEAR, direct, below)
+
+
 def log_h(z: Array) -> Array:
     """Return log(φ(z) + z Φ(z)), to nearly full precision for any z.
 
-    For z < −3 the two terms cancel. There φ + zΦ = φ · A/(t + A) with t = −z, where
-    Φ(−t) = φ(t)/(t + A) and A is the continued fraction 1/(t + 2/(t + 3/(t + ...))):
-    nothing is subtracted. In float64, z below −1e77 counts as −1e77.
+    For z < −3 the two terms cancel. There φ + zΦ = φ · A/(t + A) with t = −z and A of
+    `mills`: nothing is subtracted. In float64, z below −1e77 counts as −1e77.
 
     Args:
         z: Gap to the best in standard deviations, any shape.
 
     Source: Ament, Daulton, Eriksson, Balandat and Bakshy (2023), arXiv:2310.20708,
-    for the function; Abramowitz and Stegun (1964), 26.2.14 for the fraction.
+    for the function; the form for z < −3 derived here.
 
     >>> round(float(log_h(jnp.array(0.0))), 6)
     -0.918939
     """
-    near = jnp.maximum(z, -3.0)  # each branch sees only what it can do
-    t = jnp.clip(-z, 3.0, float(np.finfo(z.dtype).max) ** 0.25)  # t² is finite
+    near = jnp.maximum(z, -NEAR)
+    t = far(-z)
     phi = jnp.exp(-0.5 * near**2) / jnp.sqrt(2.0 * jnp.pi)
     direct = jnp.log(phi + near * ndtr(near))
-    A = jax.lax.fori_loop(0, DEPTH, lambda k, tail: (DEPTH - k) / (t + tail), 0.0 * t)
-    far = -0.5 * t**2 - 0.5 * jnp.log(2.0 * jnp.pi) + jnp.log(A) - jnp.log(t + A)
-    return jnp.where(z >= -3.0, direct, far)
+    A = mills(t)
+    return jnp.where(z >= -NEAR, direct, log_phi(t) + jnp.log(A) - jnp.log(t + A))
 
 
 def log_ei(posterior: Posterior, context: Context) -> Array:
@@ -89,6 +130,37 @@ def log_ei(posterior: Posterior, context: Context) -> Array:
     return unmeasured(scores, context)
 
 
+def log_poi(
+    posterior: Posterior, context: Context, *, margin: float | Array = 0.0
+) -> Array:
+    """Return the logarithm of the probability of improvement by more than a margin.
+
+    Args:
+        posterior: Mean and variance of f at m candidates.
+        context: The best value so far and which candidates were measured.
+        margin: How much better counts, in standard deviations of f over the pool as
+            it is believed now: √(variance of the means + mean of the variances).
+            Without margin, near the best a tiny gain is nearly sure and wins.
+
+    Returns:
+        log P(f > best + margin), (m,), 0 or less. Without variance it is 0 or the
+        lowest finite number. −∞ if measured.
+
+    Source: Kushner (1964), J. Basic Eng. 86, 97. The unit of the margin is by the law
+    of total variance, derived here.
+
+    >>> at = Posterior(jnp.zeros(2), jnp.ones(2))
+    >>> scores = log_poi(at, Context(0.0, jnp.array([False, True])))
+    >>> [round(float(score), 4) for score in scores]
+    [-0.6931, -inf]
+    """
+    mean, v = jnp.asarray(posterior.mean), jnp.asarray(posterior.variance)
+    gap = mean - context.best - margin * jnp.sqrt(jnp.var(mean) + jnp.mean(v))
+    sd = jnp.sqrt(jnp.where(v > 0, v, 1.0))
+    certain = jnp.where(gap > 0, 0.0, np.finfo(gap.dtype).min)
+    return unmeasured(jnp.where(v > 0, log_cdf(gap / sd), certain), context)
+
+
 def ucb(posterior: Posterior, context: Context, *, beta: float | Array = 2.0) -> Array:
     """Return mean + beta · sd, (m,), unit of y; −∞ where measured.
 
@@ -98,6 +170,29 @@ def ucb(posterior: Posterior, context: Context, *, beta: float | Array = 2.0) ->
     """
     sd = jnp.sqrt(jnp.asarray(posterior.variance))
     return unmeasured(jnp.asarray(posterior.mean) + beta * sd, context)
+
+
+def srinivas(n: int, m: int, delta: float = 0.1) -> float:
+    """Return how many standard deviations bound f everywhere and always.
+
+    If f is a draw of the prior, f lies below mean + beta_t · sd at all m candidates in
+    all rounds t = 1, 2, ... with probability 1 − delta at least.
+
+    Args:
+        n: Measurements so far; t = n + 1.
+        m: Candidates.
+        delta: Between 0 and 1.
+
+    Returns:
+        √(2 log(m t² π² / (6 delta))).
+
+    Source: Srinivas, Krause, Kakade and Seeger (2010), ICML, theorem 1, √β_t there.
+
+    >>> round(srinivas(0, 2500), 2)
+    4.61
+    """
+    t = n + 1
+    return math.sqrt(2.0 * (math.log(m * math.pi**2 / (6.0 * delta)) + 2 * math.log(t)))
 
 
 def variance(posterior: Posterior, context: Context) -> Array:
@@ -120,7 +215,7 @@ def _scores(
 Score = Callable[..., Array]
 
 
-def _compiled(
+def compiled(
     score: Score, posterior: Posterior, context: Context, *settings: float
 ) -> NDArray[np.float64]:
     """Score in float64, as one program for each function and number of candidates."""
@@ -142,7 +237,35 @@ class LogEI:
 
     def __call__(self, posterior: Posterior, context: Context) -> NDArray[np.float64]:
         """Return the scores of m candidates, (m,), log of the unit of y."""
-        return _compiled(log_ei, posterior, context)
+        return compiled(log_ei, posterior, context)
+
+
+@dataclass(frozen=True)
+class LogPOI:
+    """Logarithm of the probability of improvement, as `log_poi` says.
+
+    Attributes:
+        margin: In standard deviations of f over the pool; 0.01 is gentle.
+    """
+
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.margin < float("inf"):  # also catches NaN
+            raise BadConfig(
+                f"The acquisition log_poi got margin = {self.margin!r}; it takes a "
+                "finite number of standard deviations of f over the pool, 0 or more. "
+                "Leave it out, or try 0.01."
+            )
+
+    @property
+    def name(self) -> str:
+        """The name under which the registry knows it."""
+        return "log_poi"
+
+    def __call__(self, posterior: Posterior, context: Context) -> NDArray[np.float64]:
+        """Return the scores of m candidates, (m,), logarithm of a probability."""
+        return compiled(_log_poi, posterior, context, self.margin)
 
 
 @dataclass(frozen=True)
@@ -151,15 +274,36 @@ class UCB:
 
     Attributes:
         beta: Standard deviations above the mean; 0 exploits, more explores.
+        schedule: How beta goes on: "constant"; "decay", beta · decay^n after n
+            measurements; or "srinivas", as `srinivas` says, which does not read beta,
+            is sure of itself and explores a lot.
+        delta: Of "srinivas": chance that some bound fails ever, between 0 and 1.
+        decay: Of "decay": factor for each measurement, above 0 and at most 1.
     """
 
     beta: float = 2.0
+    schedule: str = "constant"
+    delta: float = 0.1
+    decay: float = 0.98
 
     def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            hint = 'Leave it out for "constant".'
+            raise unknown("schedule of ucb", self.schedule, SCHEDULES, hint)
         if not 0.0 <= self.beta < float("inf"):  # also catches NaN
             raise BadConfig(
                 f"The acquisition ucb got beta = {self.beta!r}; it takes a finite "
                 "number of standard deviations, 0 or more. 2.0 is usual."
+            )
+        if not 0.0 < self.delta < 1.0:
+            raise BadConfig(
+                f"The acquisition ucb got delta = {self.delta!r}; it is the chance "
+                "that a bound fails, between 0 and 1. 0.1 is usual."
+            )
+        if not 0.0 < self.decay <= 1.0:
+            raise BadConfig(
+                f"The acquisition ucb got decay = {self.decay!r}; it is the factor of "
+                "beta for each measurement, above 0 and at most 1. Try 0.98."
             )
 
     @property
@@ -167,9 +311,20 @@ class UCB:
         """The name under which the registry knows it."""
         return "ucb"
 
+    def beta_at(self, n: int, m: int) -> float:
+        """Return beta after n measurements of a pool of m candidates.
+
+        >>> UCB(beta=2.0, schedule="decay", decay=0.5).beta_at(n=3, m=100)
+        0.25
+        """
+        if self.schedule == "srinivas":
+            return srinivas(n, m, self.delta)
+        return self.beta * self.decay**n if self.schedule == "decay" else self.beta
+
     def __call__(self, posterior: Posterior, context: Context) -> NDArray[np.float64]:
         """Return the scores of m candidates, (m,), unit of y."""
-        return _compiled(_ucb, posterior, context, self.beta)
+        beta = self.beta_at(int(context.n), np.size(posterior.mean))
+        return compiled(_ucb, posterior, context, beta)
 
 
 @dataclass(frozen=True)
@@ -183,7 +338,11 @@ class Variance:
 
     def __call__(self, posterior: Posterior, context: Context) -> NDArray[np.float64]:
         """Return the scores of m candidates, (m,), unit of y squared."""
-        return _compiled(variance, posterior, context)
+        return compiled(variance, posterior, context)
+
+
+def _log_poi(posterior: Posterior, context: Context, margin: Array) -> Array:
+    return log_poi(posterior, context, margin=margin)
 
 
 def _ucb(posterior: Posterior, context: Context, beta: Array) -> Array:

@@ -31,6 +31,22 @@ BUILT_IN = {  # name -> where it is, and one line for people
         "aemtwin.acquisition.analytic:UCB",
         "upper confidence bound, mean + beta standard deviations",
     ),
+    "log_poi": (
+        "aemtwin.acquisition.analytic:LogPOI",
+        "logarithm of the probability of improvement, by more than a margin",
+    ),
+    "mes": (
+        "aemtwin.acquisition.information:MES",
+        "max-value entropy search: what f there says of the height of its maximum",
+    ),
+    "kg": (
+        "aemtwin.acquisition.information:KG",
+        "knowledge gradient: by how much a measurement raises the highest mean",
+    ),
+    "level_set": (
+        "aemtwin.acquisition.sets:LevelSet",
+        "straddle: where it is uncertain on which side of a level f lies",
+    ),
     "variance": (
         "aemtwin.acquisition.analytic:Variance",
         "posterior variance: learn the map, seek no maximum",
@@ -86,7 +102,7 @@ def available() -> dict[str, str]:
     """Return what each acquisition or policy is, in one line, by name; imports none.
 
     >>> sorted(available())[:5]
-    ['grid', 'log_ei', 'random', 'thompson', 'ucb']
+    ['grid', 'kg', 'level_set', 'log_ei', 'log_poi']
     """
     lines = {name: line for name, (_, line) in BUILT_IN.items()}
     return listing(lines, entry_points(GROUP))

@@ -100,9 +100,6 @@ def _sample(
     return chains, jnp.stack([shift, spread]), told
 
 
-_straight = jax.jit(jax.vmap(straight))
-
-
 @dataclass(frozen=True)
 class BayesGP(Reader):
     """An exact Gaussian process, averaged over its hyperparameters.
@@ -229,13 +226,14 @@ class BayesGP(Reader):
         """Return the draws that are kept, evenly from all chains, in the unit of y."""
         every = np.asarray(state.chains.draws).reshape(-1, self._shape(d)[-1])
         phi = every[np.arange(self.kept) * len(every) // self.kept]
-        return hyper_of(np.asarray(_straight(phi)), state.level, trend_sd(self.mean, d))
+        return hyper_of(straight(phi), state.level, trend_sd(self.mean, d))
 
     def _told(self, state: BayesGPState, d: int) -> Info:
         """Return what a fit says of itself; a hyperparameter is the median draw."""
         mixture, draws = state.mixture, np.asarray(state.chains.draws)
         assert mixture is not None
-        middle = jax.tree.map(lambda part: np.median(part, axis=0), mixture.hyper)
+        every = jax.device_get(mixture.hyper)
+        middle = jax.tree.map(lambda part: np.median(part, axis=0), every)
         with np.errstate(divide="ignore", invalid="ignore"):  # draws without spread
             size, apart = (
                 effective_sample_size(draws).min(),

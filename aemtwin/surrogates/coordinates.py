@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from statistics import NormalDist
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from numpy.typing import NDArray
 
 from aemtwin.surrogates.exact import prior
 
 
-def straight(phi: Array) -> Array:
-    """Return theta for the coordinates phi in which it is sampled, (k + 2,) each.
+def straight(phi: Any) -> Any:
+    """Return theta for the coordinates phi in which it is sampled, (..., k + 2) each.
 
     Where the data are explained by signal, the noise is open towards 0, and where they
     are explained by noise, the signal is: in theta the posterior bends around a corner.
     In phi = (log √(scale² + noise²), log shape, log(scale/noise)) it lies along a
     line. The map keeps volume, so that densities need no correction.
     """
-    total, ratio = phi[0], phi[-1]
-    scale = total + 0.5 * jax.nn.log_sigmoid(2.0 * ratio)
-    noise = total + 0.5 * jax.nn.log_sigmoid(-2.0 * ratio)
-    return jnp.concatenate([scale[None], phi[1:-1], noise[None]])
+    xp: Any = np if isinstance(phi, np.ndarray) else jnp
+    total, ratio = phi[..., :1], phi[..., -1:]
+    scale = total - 0.5 * xp.logaddexp(0.0, -2.0 * ratio)
+    noise = total - 0.5 * xp.logaddexp(0.0, 2.0 * ratio)
+    return xp.concatenate([scale, phi[..., 1:-1], noise], axis=-1)
 
 
 def prior_draws(chains: int, samples: int, kernel: str, d: int) -> NDArray[np.float64]:

@@ -221,7 +221,7 @@ class GP(Reader):
         mixture = state.mixture
         assert mixture is not None
         best = int(np.argmax(state.weight))
-        hyper = jax.tree.map(lambda a: a[best], mixture.hyper)
+        hyper = jax.tree.map(lambda a: np.asarray(a)[best], mixture.hyper)
         jitter, alpha = np.asarray(mixture.jitter), np.asarray(mixture.alpha)
         used = state.weight > 0
         share = state.weight[used]

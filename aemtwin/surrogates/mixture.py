@@ -172,7 +172,8 @@ def surprise(mix: Mixture, fitted: int) -> float:
     in predicted variances, less the half that is expected. Of the likeliest process.
     """
     best, n = int(np.argmax(mix.weight)), int(np.sum(mix.mask))
-    error = np.asarray(mix.L[best]).T @ np.asarray(mix.alpha[best])  # L⁻¹(y − mean)
+    L, alpha = np.asarray(mix.L)[best], np.asarray(mix.alpha)[best]
+    error = L.T @ alpha  # L⁻¹(y − mean)
     return float(0.5 * np.sum(error[fitted:n] ** 2 - 1.0))
 
 
