@@ -8,6 +8,7 @@ alone.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,25 +19,38 @@ from aemtwin.acquisition.registry import Acquisition, Policy
 from aemtwin.decisions import Belief, State
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.inputs import View
-from aemtwin.surrogates.base import Draws, Surrogate, pad, step_keys
+from aemtwin.surrogates.base import (
+    Cross,
+    Draws,
+    Joint,
+    Resident,
+    Surrogate,
+    pad,
+    step_keys,
+)
 
 FEWEST = 8  # values from which a far one can be told
 FAR = 2.0  # ranges of all others that a lone value may lie beyond them
 LONE = 2  # values beyond a gap that count as lone
 
 
-def require_draws(surrogate: Surrogate, acquire: Acquisition | Policy) -> None:
-    """Refuse an acquisition that reads draws beside a surrogate that has none.
+def require_together(surrogate: Surrogate, acquire: Acquisition | Policy) -> None:
+    """Refuse an acquisition that asks for more than the surrogate has.
 
     Raises:
         BadConfig: If they do not go together.
     """
-    if getattr(acquire, "draws", False) and not isinstance(surrogate, Draws):
-        raise BadConfig(
-            f"The acquisition {acquire.name} reads a draw of the surrogate, and "
-            f"{surrogate.name} has no method `draw`. Choose gp, bayes_gp or dkl, or "
-            "another acquisition, such as log_ei."
-        )
+    needs = {
+        "draws": (Draws, "a draw of the surrogate", "draw", "gp, bayes_gp, dkl or bnn"),
+        "joint": (Joint, "how beliefs hang together", "covariance", "gp or bayes_gp"),
+    }
+    for need, (protocol, what, method, which) in needs.items():
+        if getattr(acquire, need, False) and not isinstance(surrogate, protocol):
+            raise BadConfig(
+                f"The acquisition {acquire.name} reads {what}, and {surrogate.name} "
+                f"has no method `{method}`. Choose {which}, or another acquisition, "
+                "such as log_ei."
+            )
 
 
 def believe(
@@ -45,6 +59,7 @@ def believe(
     view: View,
     state: State,
     seed: int,
+    pool: Any = None,
 ) -> Belief | None:
     """Fit the surrogate and read it everywhere.
 
@@ -54,6 +69,8 @@ def believe(
         view: The candidates as the surrogate sees them, m of them.
         state: What was measured so far.
         seed: Of the run.
+        pool: Of the last belief, if there is one at hand; it spares time and changes
+            no bit.
 
     Returns:
         The belief; None with fewer than two values.
@@ -80,17 +97,23 @@ def believe(
             f"{values[valid].max():g}. Look at them in the journal; another surrogate "
             "or scalarizer may suit them."
         )
-    posterior = surrogate.predict(key_read, learned, view.X)
+    posterior, pool = None, pool if not info.get("searched", 1) else None
+    if isinstance(surrogate, Resident) and not info.get("searched", 1):
+        pool, posterior = surrogate.look(learned, pool, view.X)
+    if posterior is None:
+        posterior = surrogate.predict(key_read, learned, view.X)
     mean = np.asarray(posterior.mean, np.float64)
     variance = np.asarray(posterior.variance, np.float64)
     scores = np.where(closed, -np.inf, 0.0)
     if not isinstance(acquire, Policy):
-        draw = None
+        draw, joint = None, None
         if getattr(acquire, "draws", False) and isinstance(surrogate, Draws):
             draw = surrogate.draw(key_draw, learned, view.X)
+        if getattr(acquire, "joint", False) and isinstance(surrogate, Joint):
+            joint = _joint(surrogate, learned, view)
         # Values are noisy, so the best so far is the best that is believed of them.
         best = float(mean[indices[valid]].max())
-        context = Context(best, closed, draw)
+        context = Context(best, closed, draw, joint, int(valid.sum()))
         scores = np.array(acquire(posterior, context))
         scores[np.isnan(scores) | closed] = -np.inf
     return Belief(
@@ -100,7 +123,19 @@ def believe(
         learned=learned,
         info=info,
         fit_s=fit_s,
+        pool=pool,
     )
+
+
+def _joint(
+    surrogate: Joint, learned: Any, view: View
+) -> Callable[[NDArray[np.int64]], Cross]:
+    """Return what tells of candidates by index how beliefs of them vary with others."""
+
+    def joint(indices: NDArray[np.int64]) -> Cross:
+        return surrogate.covariance(learned, view.X[indices], view.X)
+
+    return joint
 
 
 def latent_of(surrogate: Any, learned: Any, view: View) -> NDArray[np.float64] | None:

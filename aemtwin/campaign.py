@@ -20,7 +20,7 @@ import numpy as np
 from aemtwin import acquisition, designs, documents, scalarizers, surrogates
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
-from aemtwin.beliefs import believe, latent_of, require_draws, tamed
+from aemtwin.beliefs import believe, latent_of, require_together, tamed
 from aemtwin.config import (
     CampaignConfig,
     input_channels,
@@ -86,7 +86,7 @@ class Campaign:
         self.acquire = acquisition.get(
             config.acquisition.name, **config.acquisition.params
         )
-        require_draws(self.surrogate, self.acquire)
+        require_together(self.surrogate, self.acquire)
         self.shape = config.candidates or self.mode.shape or CANDIDATES
         self._bounds = self.mode.extent or self.spec.bounds
         self.candidates = designs.candidate_grid(self._bounds, self.shape)
@@ -94,7 +94,7 @@ class Campaign:
         # (2,) m; what was measured farther away belongs to another candidate
         self._half_pixel = 0.5 * np.ptp(self._bounds, axis=1) / cells + 1e-15
         self._choose_frame()
-        self._values = Values(journal.folder)
+        self._values, self._pool = Values(journal.folder), None
         self._plan(positions_alone(self.candidates, self._bounds))
 
     def _choose_frame(self) -> None:
@@ -189,8 +189,11 @@ class Campaign:
 
     def believe(self, state: State) -> Belief | None:
         """Fit the surrogate and read it everywhere; None with fewer than 2 values."""
-        seed = self.config.seed
-        return believe(self.surrogate, self.acquire, self.view, state, seed)
+        pool, self._pool = self._pool, None  # a belief uses it up
+        seed, about = self.config.seed, (self.surrogate, self.acquire, self.view)
+        belief = believe(*about, state, seed, pool)
+        self._pool = None if belief is None else belief.pool
+        return belief
 
     def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""

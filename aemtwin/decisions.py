@@ -44,6 +44,7 @@ class Belief:
     info: Mapping[str, Any]
     fit_s: float
     latent: NDArray[np.float64] | None = None  # (m, k), where the surrogate has one
+    pool: Any = None  # what the next belief may go on from, and use up
 
 
 @dataclass(frozen=True, eq=False)

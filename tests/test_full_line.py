@@ -117,7 +117,7 @@ def test_a_derived_image_is_refused_before_anything_is_done(tmp_path):
 
 
 def test_an_acquisition_that_reads_draws_needs_a_surrogate_that_has_them(tmp_path):
-    from aemtwin.beliefs import require_draws
+    from aemtwin.beliefs import require_together
 
     class NoDraws:
         name = "plain"
@@ -125,7 +125,7 @@ def test_an_acquisition_that_reads_draws_needs_a_surrogate_that_has_them(tmp_pat
     from aemtwin import acquisition
 
     with pytest.raises(BadConfig, match="plain has no method `draw`"):
-        require_draws(NoDraws(), acquisition.get("thompson"))
+        require_together(NoDraws(), acquisition.get("thompson"))
     options = {**SMALL, "acquisition": "thompson", "out": str(tmp_path)}
     run = aemtwin.run(small_twin(), **options)
     assert len({row["index"] for row in run.table()}) == 9

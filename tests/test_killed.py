@@ -54,6 +54,7 @@ def same(one: aemtwin.Run, other: aemtwin.Run) -> None:
         {"surrogate": "dkl"},
         {"surrogate": "bayes_gp"},
         {"scalarizer": "pca", "acquisition": "thompson"},
+        {"surrogate": "gp:refit_every=6", "acquisition": "kg"},
     ],
     ids=lambda changed: "-".join(changed.values()),
 )

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.scipy.special import ndtr
 from numpy.typing import NDArray
 
 from aemtwin.acquisition.analytic import (
     NEAR,
     Context,
+    cdf,
     compiled,
     far,
     log_ei,
@@ -55,19 +55,19 @@ def log_gain(gamma: Array) -> Array:
     φ(t) · (t/(2Φ(t)) + l/(t + A)), where l → 1 is −log(1 − Q)/Q of Q = Φ(−t): neither
     subtracts what nearly cancels.
 
-    Source: Wang and Jegelka (2017), ICML, eq. 6; the forms for |γ| > 3 derived here.
+    Source: Wang and Jegelka (2017), ICML, eq. 6; the forms for |γ| > 4 derived here.
 
     >>> round(float(log_gain(jnp.array(0.0))), 6)  # log log 2
     -0.366513
     """
     near = jnp.clip(gamma, -NEAR, NEAR)
-    cdf = ndtr(near)
-    half = 0.5 * near * jnp.exp(log_phi(near)) / cdf
-    middle = jnp.log(half - jnp.log1p(-ndtr(-near)))
+    below = cdf(near)
+    half = 0.5 * near * jnp.exp(log_phi(near)) / below
+    middle = jnp.log(half - jnp.log1p(-cdf(-near)))
     t = far(jnp.abs(gamma))
     A = mills(t)
     left = jnp.log(jnp.log(t + A) + 0.5 * jnp.log(2.0 * jnp.pi) - 0.5 * t * A)
-    Q = ndtr(-t)
+    Q = cdf(-t)
     some = jnp.where(Q > 0, Q, 1.0)
     slope = jnp.where(Q > 0, -jnp.log1p(-jnp.where(Q > 0, Q, 0.5)) / some, 1.0)
     right = log_phi(t) + jnp.log(0.5 * t / (1.0 - Q) + slope / (t + A))
@@ -97,7 +97,7 @@ def peak_quantiles(posterior: Posterior, p: Array) -> Array:
     def log_below(y: Array) -> Array:
         z = (y - mean) / some  # nowhere below −SURE
         known = jnp.where(y >= mean, 0.0, -jnp.inf)
-        return jnp.sum(jnp.where(sd > 0, jnp.log(ndtr(z)), known))
+        return jnp.sum(jnp.where(sd > 0, jnp.log(cdf(z)), known))
 
     def rank(y: Array) -> Array:  # of a Gumbel law it would be a line
         return -jnp.log(jnp.clip(-log_below(y), TINY, 1.0 / TINY))

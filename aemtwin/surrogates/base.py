@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import jax
 
 SMALLEST = 16  # measured points; the first bucket
+CLOSER = 512  # up to here capacities double, beyond they grow by √2
 MULTIPLE = 8  # capacities are multiples of this, so that vector loops stay full
 
 State: TypeAlias = Any
@@ -141,6 +142,28 @@ class Draws(Protocol):
 
 
 @runtime_checkable
+class Resident(Protocol):
+    """A surrogate that can follow a pool: each new point costs O(n·m), not O(n²·m)."""
+
+    def look(
+        self, state: State, pool: Any, candidates: ArrayLike
+    ) -> tuple[Any, Posterior | None]:
+        """Return what is kept of a pool for the next time, and the posterior there.
+
+        Args:
+            state: What `fit` returned.
+            pool: What the last look returned, which is used up; None: there is none.
+            candidates: The pool, (m, d), the same at every look.
+
+        Returns:
+            What to keep, and the posterior; None and None where the pool would take too
+            much memory, so that `predict` is the way. How many looks there were before
+            changes no bit.
+        """
+        ...
+
+
+@runtime_checkable
 class Joint(Protocol):
     """A surrogate that also tells how its beliefs of f hang together.
 
@@ -161,13 +184,14 @@ class Joint(Protocol):
 
 
 def bucket(n: int) -> int:
-    """Return the capacity for n points: 16 · 2^(k/2), rounded up to a multiple of 8.
+    """Return the capacity for n points: powers of two, and from 512 on times √2.
 
-    An exact fit, cubic in the capacity, then costs at most 3.4 times its least work
-    (8 times with powers of two); a run of 500 points meets eleven buckets.
+    To compile a program takes as long as to run it for hundreds of steps while n is
+    small, so a run from 20 to 500 points meets five capacities; where a step takes
+    longer than that, capacities are closer.
 
-    >>> [bucket(n) for n in (1, 16, 17, 32, 33, 50, 100, 200, 500)]
-    [16, 16, 24, 32, 48, 64, 128, 256, 512]
+    >>> [bucket(n) for n in (1, 16, 17, 33, 100, 200, 500, 513, 729)]
+    [16, 16, 32, 64, 128, 256, 512, 728, 1024]
     """
     k = 0
     while (capacity := _capacity(k)) < n:
@@ -177,7 +201,11 @@ def bucket(n: int) -> int:
 
 def _capacity(k: int) -> int:
     """Return the k-th capacity, from integers alone so that no rounding decides."""
-    exact = math.isqrt(SMALLEST**2 * 2**k - 1) + 1  # ⌈16 · 2^(k/2)⌉
+    doubled = SMALLEST << k
+    if doubled <= CLOSER:
+        return doubled
+    halves = k - (CLOSER // SMALLEST).bit_length() + 1  # steps of √2 beyond
+    exact = math.isqrt((CLOSER**2 << halves) - 1) + 1  # ⌈512 · 2^(halves/2)⌉
     return -(-exact // MULTIPLE) * MULTIPLE
 
 

@@ -40,6 +40,7 @@ class Mixture(NamedTuple):
     weight: Any  # (s,), sum 1
     hyper: Hyper  # each field with a leading axis of s
     X: Any  # (N, d)
+    y: Any  # (N,)
     mask: Any  # (N,), True where measured
     noise: Any  # (N,), known sd of each measurement, unit of y
     L: Any  # (s, N, N), Cholesky factors of K, identity where padded
@@ -63,7 +64,7 @@ def conditioned(
     def one(h: Hyper) -> tuple[Array, Array, Array]:
         return condition(h, X, y, mask, noise, kernel=kernel)
 
-    return Mixture(weight, hyper, X, mask, noise, *lax.map(one, hyper))
+    return Mixture(weight, hyper, X, y, mask, noise, *lax.map(one, hyper))
 
 
 @partial(jax.jit, static_argnames="kernel")
@@ -88,7 +89,7 @@ def _grown(
         return L, weights(L, y, mask, hyper.mean)
 
     L, alpha = lax.map(one, (mix.hyper, mix.L, mix.jitter))
-    return mix._replace(X=X, mask=mask, noise=noise, L=L, alpha=alpha)
+    return mix._replace(X=X, y=y, mask=mask, noise=noise, L=L, alpha=alpha)
 
 
 def advanced(
@@ -158,6 +159,7 @@ def _widened(mix: Mixture, size: int) -> Mixture:
     L[:, :N, :N] = mix.L
     return mix._replace(
         X=np.pad(mix.X, ((0, more), (0, 0))),
+        y=np.pad(mix.y, (0, more)),
         mask=np.pad(mix.mask, (0, more)),
         noise=np.pad(mix.noise, (0, more)),
         L=L,
@@ -305,6 +307,16 @@ class Reader:
         with float64():
             mixture = self.mixture("draw", state)
             return np.asarray(drawn(key, mixture, at, kernel=self.kernel))
+
+    def look(
+        self, state: Any, pool: Any, candidates: ArrayLike
+    ) -> tuple[Any, Posterior | None]:
+        """Follow a pool to all points; `base.Resident` says how."""
+        from aemtwin.surrogates.pools import look
+
+        at, mixture = np.asarray(candidates, np.float64), self.mixture("look", state)
+        with float64():
+            return look(mixture, state.fitted, pool, at, kernel=self.kernel)
 
     def mixture(self, call: str, state: Any) -> Mixture:
         """Return the mixture of a state; without data there is none."""

@@ -138,7 +138,7 @@ def inside_a_bucket_nothing_is_compiled_after_the_first_step(of: Learner) -> Non
     A step is a fit and a read of another object of the same settings. All threads
     count, so hold this law where nothing else compiles.
     """
-    state, numbers = of.make().init(of.d), range(15, 21)  # capacities 16 and 24
+    state, numbers = of.make().init(of.d), range(15, 21)  # capacities 16 and 32
     keys = {n: (key(n), key(n, 1)) for n in numbers}
     counts: dict[int, list[int]] = {}
     for n in numbers:

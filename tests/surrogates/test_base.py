@@ -15,18 +15,19 @@ from aemtwin.surrogates import available, get
 from aemtwin.surrogates.base import bucket, count_compilations, float64, pad
 
 
-def test_buckets_hold_their_points_and_grow_by_a_root_of_two():
+def test_buckets_hold_their_points_and_double_and_later_grow_by_a_root_of_two():
     capacities = [bucket(n) for n in range(1, 3000)]
     assert all(n <= N for n, N in enumerate(capacities, start=1))
     assert all(N % 8 == 0 for N in capacities)
     steps = sorted(set(capacities))
     assert [N for N in steps if N.bit_count() == 1] == [16 * 2**k for k in range(9)]
-    assert all(1.3 < b / a <= 1.5 for a, b in itertools.pairwise(steps))
+    ratios = {b: b / a for a, b in itertools.pairwise(steps)}
+    assert all(r == 2.0 if b <= 512 else 1.3 < r < 1.5 for b, r in ratios.items())
 
 
 def test_a_full_bucket_is_not_left_early():
     assert bucket(64) == 64
-    assert bucket(65) == 96
+    assert bucket(65) == 128
 
 
 def test_padding_keeps_the_points_and_marks_the_rest():
