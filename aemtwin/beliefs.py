@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from aemtwin.acquisition.analytic import Context
 from aemtwin.acquisition.registry import Acquisition, Policy
@@ -28,10 +28,8 @@ from aemtwin.surrogates.base import (
     pad,
     step_keys,
 )
-
-FEWEST = 8  # values from which a far one can be told
-FAR = 2.0  # ranges of all others that a lone value may lie beyond them
-LONE = 2  # values beyond a gap that count as lone
+from aemtwin.terms import Terms
+from aemtwin.values import tamed
 
 
 def require_together(surrogate: Surrogate, acquire: Acquisition | Policy) -> None:
@@ -60,6 +58,7 @@ def believe(
     state: State,
     seed: int,
     pool: Any = None,
+    terms: Terms | None = None,
 ) -> Belief | None:
     """Fit the surrogate and read it everywhere.
 
@@ -71,6 +70,7 @@ def believe(
         seed: Of the run.
         pool: Of the last belief, if there is one at hand; it spares time and changes
             no bit.
+        terms: What else is weighed; None: nothing.
 
     Returns:
         The belief; None with fewer than two values.
@@ -116,6 +116,11 @@ def believe(
         context = Context(best, closed, draw, joint, int(valid.sum()))
         scores = np.array(acquire(posterior, context))
         scores[np.isnan(scores) | closed] = -np.inf
+        if terms is not None:
+            if terms.near is not None:
+                scores[terms.near] = -np.inf
+            scores = terms.weigh(scores, getattr(acquire, "scores", "any"))
+            info = {**info, **terms.info()}
     return Belief(
         mean=mean,
         sd=np.sqrt(np.maximum(variance, 0.0)),
@@ -142,37 +147,3 @@ def latent_of(surrogate: Any, learned: Any, view: View) -> NDArray[np.float64] |
     """Return where the candidates lie in the surrogate's own space, if it has one."""
     read = getattr(surrogate, "latent", None)
     return None if read is None else np.asarray(read(learned, view.X), np.float64)
-
-
-def tamed(values: ArrayLike) -> NDArray[np.float64]:
-    """Return values with one or two that lie far beyond all others moved closer.
-
-    A fit scales all values by their spread, so that one spike in one spectrum would
-    make the rest of the map look flat. Where at most `LONE` values on a side are
-    separated from the others by more than `FAR` times the range of these, the gap is
-    shortened to that: they stay the highest, or the lowest, and keep their order. With
-    fewer than `FEWEST` values, or where the others are all equal, nothing changes.
-
-    Args:
-        values: Finite numbers, (n,).
-
-    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 1e9])[-1])
-    21.0
-    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 20])[-1])
-    20.0
-    """
-    out = np.array(values, np.float64)
-    if out.size < FEWEST:
-        return out
-    sides = [(n, 0) for n in range(LONE, 0, -1)] + [(0, n) for n in range(LONE, 0, -1)]
-    both = [(up, down) for up in range(LONE, 0, -1) for down in range(LONE, 0, -1)]
-    for up, down in (*sides, *both):
-        order = np.argsort(out, kind="stable")
-        core = out[order[down : out.size - up]]
-        reach = FAR * float(core[-1] - core[0])
-        above = out[order[-up]] - core[-1] if up else np.inf
-        below = core[0] - out[order[down - 1]] if down else np.inf
-        if 0 < reach < min(above, below):
-            out[order[out.size - up :]] -= above - reach if up else 0.0
-            out[order[:down]] += below - reach if down else 0.0
-    return out

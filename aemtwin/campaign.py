@@ -9,7 +9,6 @@ knows `Instrument` and nothing more; `aemtwin.runs` gives it one, and a folder.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,7 @@ import numpy as np
 from aemtwin import acquisition, designs, documents, scalarizers, surrogates
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
-from aemtwin.beliefs import believe, latent_of, require_together, tamed
+from aemtwin.beliefs import believe, latent_of, require_together
 from aemtwin.config import (
     CampaignConfig,
     input_channels,
@@ -41,7 +40,8 @@ from aemtwin.journal import (
 from aemtwin.measurement import Measurement
 from aemtwin.measuring import NO_FRAME, measure_at, scan_first
 from aemtwin.scalarizers.built_in import require_turning
-from aemtwin.values import Values
+from aemtwin.terms import Terms, terms_of
+from aemtwin.values import Values, notices_of
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Campaign:
             arguments["dwell_s"] = config.dwell_s
         # Asking how long a measurement takes checks its arguments before any is made.
         instrument.duration({"call": "measure", "arguments": arguments})
+        self._arguments = arguments
         self.scalarizer = scalarizer or scalarizers.get(
             config.scalarizer.name, **config.scalarizer.params
         )
@@ -191,9 +192,15 @@ class Campaign:
         """Fit the surrogate and read it everywhere; None with fewer than 2 values."""
         pool, self._pool = self._pool, None  # a belief uses it up
         seed, about = self.config.seed, (self.surrogate, self.acquire, self.view)
-        belief = believe(*about, state, seed, pool)
+        belief = believe(*about, state, seed, pool, self._terms(state))
         self._pool = None if belief is None else belief.pool
         return belief
+
+    def _terms(self, state: State) -> Terms:
+        """Return what else a decision weighs; nothing is asked where nothing is."""
+        done = np.array(state.indices, np.int64)
+        field = self.candidates, self.view.allowed, done
+        return terms_of(self.config.search, self.instrument, *field, self._arguments)
 
     def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""
@@ -213,7 +220,7 @@ class Campaign:
         """Record a measurement, durably, and return the state that it leads to."""
         found = None if isinstance(measured, Failure) else measured
         scalarizer, values = self._values.after(state, self.scalarizer, found)
-        notices = self._notices(decision, measured, values)
+        notices = notices_of(decision, measured, values, self._half_pixel)
         for notice in notices:
             log.warning("measurement %d: %s", decision.seq_num, notice)
         if found is not None:
@@ -239,30 +246,6 @@ class Campaign:
         )
         self._prune(decision.seq_num)
         return after
-
-    def _notices(
-        self,
-        decision: Decision,
-        measured: Measurement | Failure,
-        values: tuple[float, ...],
-    ) -> list[str]:
-        """Say what a person should know of a measurement."""
-        if isinstance(measured, Failure):
-            what = "refused" if measured.refused else "failed twice"
-            return [f"{what}, so it was skipped: {measured.reason}"]
-        notices = list(measured.info.get("notices", ()))
-        apart = np.abs(measured.actual - decision.position)
-        if (apart > self._half_pixel).any():
-            notices.append(
-                f"decided on {decision.position.tolist()}, but measured at "
-                f"{np.asarray(measured.actual).tolist()}"
-            )
-        value, finite = values[-1], [v for v in values if math.isfinite(v)]
-        if math.isfinite(value) and tamed(finite)[-1] != value:
-            notices.append(
-                f"{value:g} lies far beyond all other values; fits take it as nearer"
-            )
-        return notices
 
     def run(
         self,

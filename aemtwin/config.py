@@ -127,6 +127,19 @@ class Inputs(BaseModel):
         return value
 
 
+class Search(BaseModel):
+    """What a decision weighs besides what the acquisition says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    travel: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False
+    )  # 1: gain per second taken
+    apart_m: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False
+    )  # least distance of spots
+
+
 class CampaignConfig(BaseModel):
     """Everything that describes a run; a resolved one makes it again."""
 
@@ -138,6 +151,7 @@ class CampaignConfig(BaseModel):
     surrogate: Part = Part(name="gp")
     acquisition: Part = Part(name="log_ei")
     inputs: Inputs = Inputs()
+    search: Search = Search()
     first: int = Field(10, ge=1)  # points before the surrogate decides
     steps: int = Field(50, ge=0)  # points that it decides
     seed: int = Field(0, ge=0, lt=2**63)

@@ -7,15 +7,22 @@ those of the run folder, so that a resumed run has the same.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TypeAlias
 
-from aemtwin.decisions import State
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from aemtwin.decisions import Decision, Failure, State
 from aemtwin.errors import AemtwinError, MeasurementFailed
 from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import Scalarizer
 
+FEWEST = 8  # values from which a far one can be told
+FAR = 2.0  # ranges of all others that a lone value may lie beyond them
+LONE = 2  # values beyond a gap that count as lone
 NONE = float("nan")  # the value of a spot where the instrument failed
 
 Found: TypeAlias = tuple[Scalarizer, tuple[float, ...]]
@@ -96,3 +103,69 @@ class Values:
             f"({type(error).__name__}: {error}). Mend it, then: "
             f"aemtwin resume {self._folder}"
         )
+
+
+def tamed(values: ArrayLike) -> NDArray[np.float64]:
+    """Return values with one or two that lie far beyond all others moved closer.
+
+    A fit scales all values by their spread, so that one spike in one spectrum would
+    make the rest of the map look flat. Where at most `LONE` values on a side are
+    separated from the others by more than `FAR` times the range of these, the gap is
+    shortened to that: they stay the highest, or the lowest, and keep their order. With
+    fewer than `FEWEST` values, or where the others are all equal, nothing changes.
+
+    Args:
+        values: Finite numbers, (n,).
+
+    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 1e9])[-1])
+    21.0
+    >>> float(tamed([0.0, 1, 2, 3, 4, 5, 6, 7, 20])[-1])
+    20.0
+    """
+    out = np.array(values, np.float64)
+    if out.size < FEWEST:
+        return out
+    sides = [(n, 0) for n in range(LONE, 0, -1)] + [(0, n) for n in range(LONE, 0, -1)]
+    both = [(up, down) for up in range(LONE, 0, -1) for down in range(LONE, 0, -1)]
+    for up, down in (*sides, *both):
+        order = np.argsort(out, kind="stable")
+        core = out[order[down : out.size - up]]
+        reach = FAR * float(core[-1] - core[0])
+        above = out[order[-up]] - core[-1] if up else np.inf
+        below = core[0] - out[order[down - 1]] if down else np.inf
+        if 0 < reach < min(above, below):
+            out[order[out.size - up :]] -= above - reach if up else 0.0
+            out[order[:down]] += below - reach if down else 0.0
+    return out
+
+
+def notices_of(
+    decision: Decision,
+    measured: Measurement | Failure,
+    values: tuple[float, ...],
+    reach: NDArray[np.float64],
+) -> list[str]:
+    """Say what a person should know of a measurement.
+
+    Args:
+        decision: Where it was to be made.
+        measured: What came of it.
+        values: The numbers sought, this one the last.
+        reach: How far off it may be and still be of its candidate, (2,), metres.
+    """
+    if isinstance(measured, Failure):
+        what = "refused" if measured.refused else "failed twice"
+        return [f"{what}, so it was skipped: {measured.reason}"]
+    notices = list(measured.info.get("notices", ()))
+    apart = np.abs(measured.actual - decision.position)
+    if (apart > reach).any():
+        notices.append(
+            f"decided on {decision.position.tolist()}, but measured at "
+            f"{np.asarray(measured.actual).tolist()}"
+        )
+    value, finite = values[-1], [v for v in values if math.isfinite(v)]
+    if math.isfinite(value) and tamed(finite)[-1] != value:
+        notices.append(
+            f"{value:g} lies far beyond all other values; fits take it as nearer"
+        )
+    return notices

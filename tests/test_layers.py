@@ -61,7 +61,15 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     # where the halves meet; of a microscope the loop knows the protocol alone
     "decisions": ("measurement", "scalarizers"),
     "inputs": ("config", "designs", "measurement", "patches"),
-    "beliefs": ("acquisition", "decisions", "inputs", "surrogates"),
+    "terms": ("acquisition", "config", "instruments.protocol"),
+    "beliefs": (
+        "acquisition",
+        "decisions",
+        "inputs",
+        "surrogates",
+        "terms",
+        "values",
+    ),
     "measuring": ("decisions", "instruments.protocol", "measurement"),
     "values": ("decisions", "journal", "measurement", "scalarizers"),
     "campaign": (
@@ -78,6 +86,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "measuring",
         "scalarizers",
         "surrogates",
+        "terms",
         "values",
     ),
     "scoring": (

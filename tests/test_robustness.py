@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aemtwin
-from aemtwin.beliefs import FAR, LONE, tamed
+from aemtwin.values import FAR, LONE, tamed
 from aemtwin.errors import InstrumentFault, Unreachable
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM

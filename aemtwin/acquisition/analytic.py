@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +130,7 @@ def log_ei(posterior: Posterior, context: Context) -> Array:
     [-0.9189, -inf]
     """
     gap = jnp.asarray(posterior.mean) - context.best
-    unsure = jnp.asarray(posterior.variance) > 0
+    unsure = ~(jnp.asarray(posterior.variance) <= 0)  # NaN stays NaN
     sd = jnp.sqrt(jnp.where(unsure, posterior.variance, 1.0))
     lowest = np.finfo(gap.dtype).min
     certain = jnp.where(gap > 0, jnp.log(jnp.where(gap > 0, gap, 1.0)), lowest)
@@ -164,9 +164,9 @@ def log_poi(
     """
     mean, v = jnp.asarray(posterior.mean), jnp.asarray(posterior.variance)
     gap = mean - context.best - margin * jnp.sqrt(jnp.var(mean) + jnp.mean(v))
-    sd = jnp.sqrt(jnp.where(v > 0, v, 1.0))
+    sd = jnp.sqrt(jnp.where(v <= 0, 1.0, v))
     certain = jnp.where(gap > 0, 0.0, np.finfo(gap.dtype).min)
-    return unmeasured(jnp.where(v > 0, log_cdf(gap / sd), certain), context)
+    return unmeasured(jnp.where(v <= 0, certain, log_cdf(gap / sd)), context)
 
 
 def ucb(posterior: Posterior, context: Context, *, beta: float | Array = 2.0) -> Array:
@@ -238,6 +238,8 @@ def compiled(
 class LogEI:
     """Logarithm of the expected improvement, as `log_ei` says."""
 
+    scores: ClassVar[str] = "log"
+
     @property
     def name(self) -> str:
         """The name under which the registry knows it."""
@@ -255,6 +257,8 @@ class LogPOI:
     Attributes:
         margin: In standard deviations of f over the pool; 0.01 is gentle.
     """
+
+    scores: ClassVar[str] = "log"
 
     margin: float = 0.0
 
@@ -338,6 +342,8 @@ class UCB:
 @dataclass(frozen=True)
 class Variance:
     """Posterior variance: measure where least is known."""
+
+    scores: ClassVar[str] = "positive"
 
     @property
     def name(self) -> str:

@@ -26,7 +26,6 @@ Floats = NDArray[np.float64]
 
 MARGIN = 0.1  # of the range of the front, by which the reference lies below it
 BLOCK = 2**17  # excesses over edges that are computed at once
-LOWEST = float(np.finfo(np.float64).min)
 
 
 class Several(NamedTuple):
@@ -41,7 +40,8 @@ class Several(NamedTuple):
 class Boxes(NamedTuple):
     """Disjoint boxes that fill what lies above the reference and is not dominated.
 
-    Box b reaches from `edges[j, lower[b, j]]` to `edges[j, upper[b, j]]` in output j.
+    Box b reaches from `edges[j, lower[b, j]]` to `edges[j, upper[b, j]]` in output j;
+    in the second output all reach to inf.
     """
 
     edges: Floats  # (p, E), unit of y, ascending; the last and padded ones are inf
@@ -85,11 +85,10 @@ def reference_of(values: ArrayLike, margin: float = MARGIN) -> Floats:
         values: Outputs, all maximised, (n, p), one row or more.
         margin: Part of the range, above 0.
 
-    Raises:
-        ShapeMismatch, OutOfRange: As `pareto`.
+    Raises ShapeMismatch or OutOfRange as `pareto` does.
 
-    Source: Ishibuchi, Akedo and Nojima (2011), GECCO, for a tenth below the nadir
-    point, as in BoTorch's `infer_reference_point`; without range, ours.
+    Source: the rule of BoTorch's `infer_reference_point`, which takes a tenth from
+    Ishibuchi, Akedo and Nojima (2011), GECCO; without range, ours.
 
     >>> [float(r) for r in reference_of([[0.0, 2.0], [1.0, 1.0], [-9.0, -9.0]])]
     [-0.1, 0.9]
@@ -117,12 +116,8 @@ def hypervolume(front: ArrayLike, reference: ArrayLike) -> float:
         reference: (p,), unit of y.
 
     Returns:
-        Volume, product of the units of the outputs; 0 if no value is above the
-        reference in every output.
-
-    Raises:
-        ShapeMismatch: If the shapes do not fit, or p is not 2 or 3.
-        OutOfRange: If a number is not finite.
+        Volume, product of the units of the outputs. Raises ShapeMismatch if shapes do
+        not fit, OutOfRange if a number is not finite.
 
     Source: Fonseca, Paquete and López-Ibáñez (2006), IEEE CEC, for the sweep over one
     output; here each slice is computed anew, so three outputs cost n².
@@ -135,8 +130,8 @@ def hypervolume(front: ArrayLike, reference: ArrayLike) -> float:
         return _area(y, r)
     y = y[np.argsort(-y[:, 2], kind="stable")]
     heights = -np.diff(np.append(y[:, 2], r[2]))
-    slices = [_area(y[: k + 1, :2], r[:2]) if h else 0.0 for k, h in enumerate(heights)]
-    return float(heights @ np.array(slices)) if len(y) else 0.0
+    slices = [_area(y[: k + 1, :2], r[:2]) for k in range(len(y))]
+    return float(heights @ np.array(slices)) if slices else 0.0
 
 
 def _area(y: Floats, r: Floats) -> float:
@@ -150,9 +145,9 @@ def boxes(front: ArrayLike, reference: ArrayLike) -> Boxes:
     """Cut what lies above the reference and is not dominated into disjoint boxes.
 
     Two outputs give n + 1 boxes and three 2n + 1, for n values on the front. The third
-    output is swept downwards. Above the highest value nothing is dominated; below a
-    value its corner is, so strips of the first output that reach into that corner end
-    there, and two new ones begin: one over the corner, one beside it.
+    output is swept downwards. Above all values nothing is dominated; below a value its
+    corner is: strips of the first output that reach into the corner end there, and two
+    new ones begin, one over it and one beside it.
 
     Args:
         front: Values, (n, p) with p 2 or 3; dominated ones change nothing.
@@ -160,74 +155,54 @@ def boxes(front: ArrayLike, reference: ArrayLike) -> Boxes:
 
     Returns:
         Boxes padded to the capacity `base.bucket` of n, so that compiled programs are
-        used again.
-
-    Raises:
-        ShapeMismatch, OutOfRange: As `hypervolume`.
+        used again. Raises as `hypervolume` does.
 
     Source: Yang, Emmerich, Deutz and Fonseca (2017), EMO, LNCS 10173, 685, for the
     slices of three outputs; the list of strips derived here.
 
     >>> cut = boxes([[1.0, 2.0], [2.0, 1.0]], [0.0, 0.0])
-    >>> cut.edges[:, :4].tolist()
-    [[0.0, 1.0, 2.0, inf], [0.0, 1.0, 2.0, inf]]
-    >>> cut.lower[:3].tolist(), cut.upper[:3, 0].tolist()
-    ([[0, 2], [1, 1], [2, 0]], [1, 2, 3])
+    >>> cut.edges[0, :4].tolist(), cut.lower[:3].tolist()
+    ([0.0, 1.0, 2.0, inf], [[0, 2], [1, 1], [2, 0]])
     """
     y, r = _above("boxes", front, reference)
     y = np.unique(y[pareto(y)], axis=0)  # ascending in the first output
     n, p = y.shape
     capacity = bucket(n)
-    edges = np.full((p, capacity + 2), np.inf)
-    levels = [np.unique(np.append(y[:, j], r[j])) for j in range(p)]
-    for j, level in enumerate(levels):
-        edges[j, : level.size] = level
-    rank = np.stack([np.searchsorted(levels[j], y[:, j]) for j in range(p)], axis=1)
     top = capacity + 1  # the edge at inf
-    if p == 2:
-        right = np.append(rank[:, 0], top)
-        found = [
-            ((left, floor), (end, top))
-            for left, floor, end in zip(
-                np.append(0, rank[:, 0]), np.append(rank[:, 1], 0), right, strict=True
-            )
-        ]
-    else:
-        found = _swept(rank, top)
+    edges = np.full((p, top + 1), np.inf)
+    rank = np.ones((n, 3), np.int64)  # of two outputs, one slice of three
+    for j in range(p):
+        level = np.unique(np.append(y[:, j], r[j]))
+        edges[j, : level.size] = level
+        rank[:, j] = np.searchsorted(level, y[:, j])
+    found = _swept(rank, top, 1 if p == 2 else top)[..., :p]
     padded = np.full((2, (p - 1) * capacity + 1, p), top, np.int32)
-    padded[:, : len(found)] = np.array(found, np.int32).transpose(1, 0, 2)
+    padded[:, : found.shape[1]] = found
     return Boxes(edges, padded[0], padded[1])
 
 
-Corner = tuple[int, ...]
-Strip = tuple[int, int, int, int]
-"""From, to (first output), floor (second), and the level of the third it began at."""
+def _swept(rank: NDArray[np.int64], top: int, highest: int) -> NDArray[np.int64]:
+    """Return lower and upper corners, (2, b, 3), of the boxes over a front of ranks."""
+    found = list[tuple[tuple[int, int, int], tuple[int, int, int]]]()
+    # Left to right: from, to, floor, and the level at which the strip began.
+    strips = [(0, top, 0, highest)]
 
-
-def _swept(rank: NDArray[np.int64], top: int) -> list[tuple[Corner, Corner]]:
-    """Return lower and upper corners of the boxes over a front, (n, 3), as ranks."""
-    found = list[tuple[Corner, Corner]]()
-    strips: list[Strip] = [(0, top, 0, top)]  # left to right, floors descending
-
-    def end(strip: Strip, level: int) -> None:
-        left, right, floor, begun = strip
+    def end(left: int, right: int, floor: int, begun: int, level: int) -> None:
         if level < begun:
             found.append(((left, floor, level), (right, top, begun)))
 
     for x, y, z in rank[np.argsort(-rank[:, 2], kind="stable")].tolist():
-        kept = [s for s in strips if s[1] <= s[0] or s[0] >= x or s[2] >= y]
-        cut = [s for s in strips if s[0] < x and s[2] < y]
-        if not cut:  # it lies below a corner at its own level
-            continue
+        cut = [s for s in strips if s[0] < x and s[2] < y]  # one at least
+        kept = [s for s in strips if s[0] >= x or s[2] >= y]
         for strip in cut:
-            end(strip, z)
+            end(*strip, z)
         new = [(cut[0][0], x, y, z)]
         if cut[-1][1] > x:
             new.append((x, cut[-1][1], cut[-1][2], z))
         strips = sorted(kept + new)
     for strip in strips:
-        end(strip, 0)
-    return found
+        end(*strip, 0)
+    return np.array(found).transpose(1, 0, 2)
 
 
 def log_ehvi(posterior: Posterior, boxes: Boxes, measured: Array) -> Array:
@@ -235,10 +210,9 @@ def log_ehvi(posterior: Posterior, boxes: Boxes, measured: Array) -> Array:
 
     A value f adds the part of each box that lies below f. As outputs are independent,
     the expectation of that is a product over outputs of E[(f − lower)₊] −
-    E[(f − upper)₊], each sd · h((mean − edge)/sd) with h of `analytic.log_h`. Every
-    difference and product is taken between logarithms, so that candidates far below
-    the front still differ; and an excess is computed once for each edge, so boxes that
-    share one cancel exactly.
+    E[(f − upper)₊], each sd · h((mean − edge)/sd) with h of `analytic.log_h`. All are
+    kept as logarithms, so that candidates far below the front still differ; and each
+    edge has one excess, so that in the sum over boxes shared ones cancel.
 
     Args:
         posterior: Mean and variance of f at m candidates, (m, p).
@@ -264,11 +238,13 @@ def log_ehvi(posterior: Posterior, boxes: Boxes, measured: Array) -> Array:
         total: Array | float = 0.0
         for j in range(p):
             excess = log_excess(at[0][:, j], at[1][:, j], edges[j])  # (E, rows)
-            low, high = excess[lower[:, j]], excess[upper[:, j]]  # (B, rows)
-            some = low > high
-            fall = jnp.where(some, high - low, -1.0)
-            part = jnp.where(some, low, 0.0) + jnp.log(-jnp.expm1(fall))
-            total = total + jnp.where(some, part, -jnp.inf)
+            low = excess[lower[:, j]]  # (B, rows)
+            if j != 1:  # there, nothing lies above the boxes
+                high = excess[upper[:, j]]
+                empty = low <= high  # in digits too; NaN stays NaN
+                fall = jnp.where(empty, -1.0, high - low)
+                low = jnp.where(empty, -jnp.inf, low + jnp.log(-jnp.expm1(fall)))
+            total = total + low
         summed: Array = jax.nn.logsumexp(jnp.asarray(total), axis=0)
         return summed
 
@@ -281,13 +257,13 @@ def log_ehvi(posterior: Posterior, boxes: Boxes, measured: Array) -> Array:
 
 def log_excess(mean: Array, variance: Array, edges: Array) -> Array:
     """Return log E[(f − edge)₊] for each edge and candidate, (E, m); −∞ if it is 0."""
-    gap = mean - edges[:, None]
-    unsure = variance > 0
-    sd = jnp.sqrt(jnp.where(unsure, variance, 1.0))
-    z = jnp.where(jnp.isfinite(gap), gap, 0.0) / sd
-    certain = jnp.where(gap > 0, jnp.log(jnp.where(gap > 0, gap, 1.0)), -jnp.inf)
-    found = jnp.where(unsure, log_h(z) + jnp.log(sd), certain)
-    return jnp.where(jnp.isposinf(edges)[:, None], -jnp.inf, found)
+    beyond = jnp.isposinf(edges)[:, None]
+    gap = mean - jnp.where(beyond, 0.0, edges[:, None])
+    sure = variance <= 0  # so that NaN stays NaN
+    sd = jnp.sqrt(jnp.where(sure, 1.0, variance))
+    certain = jnp.where(gap <= 0, -jnp.inf, jnp.log(jnp.where(gap <= 0, 1.0, gap)))
+    found = jnp.where(sure, certain, log_h(gap / sd) + jnp.log(sd))
+    return jnp.where(beyond, -jnp.inf, found)
 
 
 _log_ehvi = jax.jit(log_ehvi)
@@ -298,8 +274,7 @@ class EHVI:
     """Logarithm of the expected hypervolume improvement, as `log_ehvi` says.
 
     Attributes:
-        margin: Where the context has no reference: how far below the front it lies, in
-            ranges of the front, as `reference_of` says.
+        margin: Of `reference_of`, where the context has no reference.
     """
 
     margin: float = MARGIN
@@ -319,21 +294,18 @@ class EHVI:
     def __call__(self, posterior: Posterior, context: Several) -> Floats:
         """Return the scores of m candidates, (m,), log of the product of the units.
 
-        Raises:
-            ShapeMismatch: If posterior, values, measured and reference do not fit.
-            OutOfRange: If values or reference are not finite.
+        Raises ShapeMismatch if the parts do not fit, OutOfRange as `boxes` does.
         """
         mean, variance = (np.asarray(a, np.float64) for a in posterior)
         measured = np.asarray(context.measured, bool)
         values = _table("ehvi", context.values)
-        if mean.shape != (measured.size, values.shape[1]) or (
-            variance.shape != mean.shape
-        ):
+        shape = measured.size, values.shape[1]
+        if not mean.shape == variance.shape == shape:
             raise ShapeMismatch(
-                f"The acquisition ehvi got a mean of shape {mean.shape} and a variance "
-                f"of shape {variance.shape} for {measured.size} candidates and values "
-                f"of shape {values.shape}; it takes (m, p), (m, p) and (n, p). Read "
-                "the posterior of every output at every candidate."
+                f"The acquisition ehvi got mean {mean.shape} and variance "
+                f"{variance.shape} for {measured.size} candidates and values "
+                f"{values.shape}; it takes {shape} of both. Read the posterior of "
+                "every output at every candidate."
             )
         reference = context.reference
         if reference is None:
@@ -371,7 +343,7 @@ def _above(call: str, front: ArrayLike, reference: ArrayLike) -> tuple[Floats, F
         )
     if not np.isfinite(r).all():
         raise OutOfRange(
-            f"{call} got the reference {r.tolist()}; it takes finite numbers. Give the "
-            "least of each output that still counts."
+            f"{call} got the reference {r.tolist()}; it takes finite numbers. Take "
+            "them from reference_of."
         )
     return y[(y > r).all(axis=1)], r

@@ -250,6 +250,8 @@ class MES:
         samples: Heights of the maximum that are tried, 1 to 1000.
     """
 
+    scores: ClassVar[str] = "log"
+
     samples: int = 16
 
     def __post_init__(self) -> None:
@@ -286,6 +288,8 @@ class KG:
     Source: Frazier, Powell and Dayanik (2009), INFORMS J. Comput. 21, 599; the
     shortlist is ours.
     """
+
+    scores: ClassVar[str] = "log"
 
     joint: ClassVar[bool] = True
     shortlist: int = 64

@@ -72,6 +72,8 @@ class Acquisition(Protocol):
 
     Pure: the same posterior and context give the same bits. Measured candidates score
     −∞ and every other one a finite number, so the highest is never a measured one.
+    It may say what its scores are, `scores = "log"` or "positive", so that costs are
+    weighed as they should be, and ask for more of the context by `draws` or `joint`.
     """
 
     @property

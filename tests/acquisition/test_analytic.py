@@ -187,3 +187,10 @@ def test_misuse_is_told_in_a_sentence():
         get("ucb", schedule="decay", decay=1.1)
     with pytest.raises(BadConfig, match=r"margin = -0\.1"):
         get("log_poi", margin=-0.1)
+
+
+@pytest.mark.parametrize("name", ["log_ei", "log_poi", "ucb", "variance"])
+def test_what_is_not_known_is_not_scored_as_certain(name):
+    found = scores(name, [0.0, 1.0], [np.nan, 1.0])
+    assert np.isnan(found[0])
+    assert np.isfinite(found[1])

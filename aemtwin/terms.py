@@ -1,0 +1,90 @@
+"""What a decision weighs besides the belief: how far it is, and what is too near.
+
+The seconds that a candidate takes are asked of the instrument itself
+(`Instrument.duration`), from where its probe is. `aemtwin.campaign` makes terms before
+each decision, `aemtwin.beliefs` applies them to the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aemtwin.acquisition.cost import Cost
+from aemtwin.acquisition.penalties import exclude
+from aemtwin.config import Search
+from aemtwin.instruments.protocol import Instrument
+
+Array = NDArray[np.float64]
+
+
+class Terms(NamedTuple):
+    """What to weigh; the default is nothing."""
+
+    near: NDArray[np.bool_] | None = None  # (m,), too near to what was measured
+    apart_m: float = 0.0  # the radius of that, less than asked where all were near
+    seconds: Array | None = None  # (m,), that a measurement of each would take
+    travel: float = 0.0  # weight of these
+
+    def weigh(self, scores: Array, kind: Any) -> Array:
+        """Return the scores less what each candidate costs; −∞ stays."""
+        if self.seconds is None:
+            return scores
+        return np.asarray(Cost(self.travel)(scores, self.seconds, kind=kind))
+
+    def info(self) -> dict[str, float]:
+        """Return what the journal keeps of them."""
+        return {} if self.near is None else {"apart_m": self.apart_m}
+
+
+def terms_of(
+    said: Search,
+    instrument: Instrument,
+    candidates: Array,
+    allowed: NDArray[np.bool_],
+    measured: NDArray[np.int64],
+    arguments: Mapping[str, Any],
+) -> Terms:
+    """Return the terms of the next decision.
+
+    Args:
+        said: The configuration.
+        instrument: Asked where it is and how long it takes.
+        candidates: (m, 2), metres.
+        allowed: Which may be measured at all, (m,).
+        measured: Indices of those that were, in order.
+        arguments: Of a measurement.
+    """
+    terms = Terms()
+    closed = ~allowed
+    closed[measured] = True
+    if said.apart_m > 0 and measured.size and not closed.all():
+        found = exclude(candidates, candidates[measured], said.apart_m, closed=closed)
+        terms = terms._replace(near=found.mask, apart_m=float(found.radius_m))
+    if said.travel > 0:
+        seconds = seconds_of(instrument, candidates, arguments)
+        terms = terms._replace(seconds=seconds, travel=said.travel)
+    return terms
+
+
+def seconds_of(
+    instrument: Instrument, candidates: Array, arguments: Mapping[str, Any]
+) -> Array:
+    """Return how long it takes to go to each candidate and measure there, (m,).
+
+    A move takes a time to settle and a time for the way: both are settled by asking
+    about two moves, to where the probe is and to the farthest candidate.
+    """
+    here = np.asarray(instrument.state().position, np.float64)
+    way = np.linalg.norm(candidates - here, axis=1)
+    farthest = int(np.argmax(way))
+    still, far = (
+        instrument.duration({"call": "move_to", "arguments": {"position": to.tolist()}})
+        for to in (here, candidates[farthest])
+    )
+    own = instrument.duration({"call": "measure", "arguments": dict(arguments)})
+    pace = (far - still) / way[farthest] if way[farthest] > 0 else 0.0
+    return np.asarray(still + pace * way + own)
