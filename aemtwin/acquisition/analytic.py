@@ -163,7 +163,8 @@ def log_poi(
     [-0.6931, -inf]
     """
     mean, v = jnp.asarray(posterior.mean), jnp.asarray(posterior.variance)
-    gap = mean - context.best - margin * jnp.sqrt(jnp.var(mean) + jnp.mean(v))
+    unit = jnp.sqrt(jnp.var(mean) + jnp.mean(v))
+    gap = mean - context.best - jnp.where(margin == 0.0, 0.0, margin * unit)
     sd = jnp.sqrt(jnp.where(v <= 0, 1.0, v))
     certain = jnp.where(gap > 0, 0.0, np.finfo(gap.dtype).min)
     return unmeasured(jnp.where(v <= 0, certain, log_cdf(gap / sd)), context)
