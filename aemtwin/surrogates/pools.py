@@ -87,12 +87,19 @@ def look(
             _followed(seat, h, *_arrays(mix), L, pool.at, i, kernel=kernel)
             for seat, h, L in zip(seats, each, parts, strict=True)
         )
-    weight = np.asarray(mix.weight)[used]
-    mean = weight @ np.array([seat.mean for seat in seats])
-    apart = np.array([np.asarray(seat.mean) - mean for seat in seats])
-    within = np.array([np.maximum(seat.variance, 0.0) for seat in seats])
-    variance = weight @ (within + apart**2)
-    return pool._replace(seats=seats, n=n, points=points), Posterior(mean, variance)
+    found = _mixed(seats, np.asarray(mix.weight)[used])
+    return pool._replace(seats=seats, n=n, points=points), found
+
+
+def _mixed(seats: tuple[Seat, ...], weight: NDArray[np.float64]) -> Posterior:
+    """Return mean and variance of the mixture."""
+    means = [np.asarray(seat.mean) for seat in seats]
+    within = [np.maximum(seat.variance, 0.0) for seat in seats]
+    if len(seats) == 1:
+        return Posterior(means[0].copy(), within[0])  # the seat will be used up
+    mean = weight @ np.array(means)
+    apart = np.array([one - mean for one in means])
+    return Posterior(mean, weight @ (np.array(within) + apart**2))
 
 
 def _arrays(mix: Mixture) -> tuple[Any, Any, Any]:
