@@ -1,1 +1,1 @@
-"""What holds for every instrument, to be held against any: `aemtwin check`."""
+"""What holds for every instrument, surrogate and acquisition: `aemtwin check`."""
