@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aemtwin
-from aemtwin.values import FAR, LONE, tamed
 from aemtwin.errors import InstrumentFault, Unreachable
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.twin import Twin
 from aemtwin.record import read_run
 from aemtwin.sample import StoredArray
+from aemtwin.values import FAR, LONE, tamed
 from tests.conftest import bias_axis, small_arrays, small_twin, spatial
 
 SMALL = {"first": 4, "steps": 6, "candidates": (6, 5), "seed": 2, "baseline": False}

@@ -21,11 +21,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from aemtwin.acquisition.normal import log_cdf, log_h
 from aemtwin.errors import BadConfig, unknown
 from aemtwin.surrogates.base import Cross, Floats, Posterior, float64
 
-DEPTH = 32  # terms of the continued fraction; full precision for z < −4
-NEAR = 4.0  # standard deviations from which on the continued fraction is used
 SCHEDULES = ("constant", "srinivas", "decay")
 
 
@@ -37,77 +36,6 @@ class Context(NamedTuple):
     draw: NDArray[np.float64] | None = None  # (m,), of f, where an acquisition reads it
     joint: Callable[[NDArray[np.int64]], Cross] | None = None  # of candidates by index
     n: int = 0  # measurements so far
-
-
-def mills(t: Array) -> Array:
-    """Return A(t), where Φ(−t) = φ(t)/(t + A), for t ≥ 4.
-
-    It is the continued fraction 1/(t + 2/(t + 3/(t + ...))), all terms positive. Of
-    t beyond 1e77 in float64 the value is that at 1e77, so that t² stays finite.
-
-    Source: Abramowitz and Stegun (1964), 26.2.14.
-    """
-    t = far(t)
-    A: Array = jax.lax.fori_loop(
-        0, DEPTH, lambda k, tail: (DEPTH - k) / (t + tail), 0.0 * t
-    )
-    return A
-
-
-def far(t: Array) -> Array:
-    """Return t, at least 4 and so small that t² is finite."""
-    return jnp.clip(t, NEAR, float(np.finfo(t.dtype).max) ** 0.25)
-
-
-def cdf(z: Array) -> Array:
-    """Return Φ(z), the standard normal distribution; `ndtr` takes eight times as long.
-
-    >>> float(cdf(jnp.array(0.0)))
-    0.5
-    """
-    return 0.5 * jax.lax.erfc(-z / np.sqrt(2.0).astype(z.dtype))
-
-
-def log_phi(t: Array) -> Array:
-    """Return the logarithm of the standard normal density φ(t)."""
-    return -0.5 * t**2 - 0.5 * jnp.log(2.0 * jnp.pi)
-
-
-def log_cdf(z: Array) -> Array:
-    """Return log Φ(z), to nearly full precision for any z, as `log_h`.
-
-    >>> round(float(log_cdf(jnp.array(-10.0))), 4)
-    -53.2313
-    """
-    near = jnp.maximum(z, -NEAR)  # each branch sees only what it can do
-    t = far(-z)
-    above = jnp.log1p(-cdf(-near))  # keeps what is missing to 1
-    below = log_phi(t) - jnp.log(t + mills(t))
-    direct = jnp.where(z > 0, above, jnp.log(cdf(near)))
-    return jnp.where(z >= -NEAR, direct, below)
-
-
-def log_h(z: Array) -> Array:
-    """Return log(φ(z) + z Φ(z)), to nearly full precision for any z.
-
-    For z < −4 the two terms cancel. There φ + zΦ = φ · A/(t + A) with t = −z and A of
-    `mills`: nothing is subtracted. In float64, z below −1e77 counts as −1e77.
-
-    Args:
-        z: Gap to the best in standard deviations, any shape.
-
-    Source: Ament, Daulton, Eriksson, Balandat and Bakshy (2023), arXiv:2310.20708,
-    for the function; the form for z < −4 derived here.
-
-    >>> round(float(log_h(jnp.array(0.0))), 6)
-    -0.918939
-    """
-    near = jnp.maximum(z, -NEAR)
-    t = far(-z)
-    phi = jnp.exp(-0.5 * near**2) / jnp.sqrt(2.0 * jnp.pi)
-    direct, A = phi + near * cdf(near), mills(t)
-    tail = jnp.where(z >= -NEAR, 0.0, log_phi(t))
-    return tail + jnp.log(jnp.where(z >= -NEAR, direct, A / (t + A)))
 
 
 def log_ei(posterior: Posterior, context: Context) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.acquisition.analytic import log_h
+from aemtwin.acquisition.normal import log_h
 from aemtwin.errors import BadConfig, OutOfRange, ShapeMismatch
 from aemtwin.surrogates.base import Posterior, bucket, float64
 

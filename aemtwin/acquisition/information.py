@@ -17,18 +17,8 @@ import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
 
-from aemtwin.acquisition.analytic import (
-    NEAR,
-    Context,
-    cdf,
-    compiled,
-    far,
-    log_ei,
-    log_h,
-    log_phi,
-    mills,
-    unmeasured,
-)
+from aemtwin.acquisition.analytic import Context, compiled, log_ei, unmeasured
+from aemtwin.acquisition.normal import cdf, log_gain, log_h
 from aemtwin.errors import BadConfig, OutOfRange
 from aemtwin.surrogates.base import Posterior, float64
 
@@ -44,34 +34,6 @@ LOWEST = -1e150  # of a mean, in units of the steepest slope; its square is fini
 BLOCK = 4096  # terms that are computed at once
 
 _log_h = jax.jit(log_h)
-
-
-def log_gain(gamma: Array) -> Array:
-    """Return log of γφ(γ)/(2Φ(γ)) − log Φ(γ), to nearly full precision for any γ.
-
-    That is by how many nats the entropy of a normal value falls once it is known to
-    lie below its mean + γ standard deviations. With t = |γ| > 3 and A of
-    `analytic.mills` it is, on the left, log(t + A) + ½ log 2π − tA/2, and on the right
-    φ(t) · (t/(2Φ(t)) + l/(t + A)), where l → 1 is −log(1 − Q)/Q of Q = Φ(−t): neither
-    subtracts what nearly cancels.
-
-    Source: Wang and Jegelka (2017), ICML, eq. 6; the forms for |γ| > 4 derived here.
-
-    >>> round(float(log_gain(jnp.array(0.0))), 6)  # log log 2
-    -0.366513
-    """
-    near = jnp.clip(gamma, -NEAR, NEAR)
-    below = cdf(near)
-    half = 0.5 * near * jnp.exp(log_phi(near)) / below
-    middle = jnp.log(half - jnp.log1p(-cdf(-near)))
-    t = far(jnp.abs(gamma))
-    A = mills(t)
-    left = jnp.log(jnp.log(t + A) + 0.5 * jnp.log(2.0 * jnp.pi) - 0.5 * t * A)
-    Q = cdf(-t)
-    some = jnp.where(Q > 0, Q, 1.0)
-    slope = jnp.where(Q > 0, -jnp.log1p(-jnp.where(Q > 0, Q, 0.5)) / some, 1.0)
-    right = log_phi(t) + jnp.log(0.5 * t / (1.0 - Q) + slope / (t + A))
-    return jnp.where(gamma < -NEAR, left, jnp.where(gamma > NEAR, right, middle))
 
 
 def peak_quantiles(posterior: Posterior, p: Array) -> Array:

@@ -47,9 +47,7 @@ Floats: TypeAlias = "NDArray[np.float64] | jax.Array"
 class Data(NamedTuple):
     """Measured points, padded to a capacity N with rows that count for nothing."""
 
-    X: NDArray[
-        np.float64
-    ]  # (N, d), inputs, usually scaled to the unit box; 0 if padded
+    X: NDArray[np.float64]  # (N, d), usually scaled to the unit box; 0 where padded
     y: NDArray[np.float64]  # (N,), the number sought, any unit; 0 where padded
     mask: NDArray[np.bool_]  # (N,), True where measured
     noise: NDArray[np.float64] | None = None  # (N,), known sd of each y, its unit
@@ -157,18 +155,14 @@ class Resident(Protocol):
 
         Returns:
             What to keep, and the posterior; None and None where the pool would take too
-            much memory, so that `predict` is the way. How many looks there were before
-            changes no bit.
+            much memory. How many looks there were before changes no bit.
         """
         ...
 
 
 @runtime_checkable
 class Joint(Protocol):
-    """A surrogate that also tells how its beliefs of f hang together.
-
-    Acquisitions ask it what one measurement would say of all other candidates.
-    """
+    """A surrogate that also tells what one measurement would say of all others."""
 
     def covariance(
         self, state: State, points: ArrayLike, candidates: ArrayLike
@@ -201,9 +195,8 @@ def bucket(n: int) -> int:
 
 def _capacity(k: int) -> int:
     """Return the k-th capacity, from integers alone so that no rounding decides."""
-    doubled = SMALLEST << k
-    if doubled <= CLOSER:
-        return doubled
+    if SMALLEST << k <= CLOSER:
+        return SMALLEST << k
     halves = k - (CLOSER // SMALLEST).bit_length() + 1  # steps of √2 beyond
     exact = math.isqrt((CLOSER**2 << halves) - 1) + 1  # ⌈512 · 2^(halves/2)⌉
     return -(-exact // MULTIPLE) * MULTIPLE

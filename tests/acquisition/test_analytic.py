@@ -8,7 +8,8 @@ from scipy.special import erfcx, log_ndtr
 from scipy.stats import norm
 
 from aemtwin.acquisition import available, get
-from aemtwin.acquisition.analytic import Context, log_cdf, log_h, srinivas
+from aemtwin.acquisition.analytic import Context, srinivas
+from aemtwin.acquisition.normal import log_cdf, log_h
 from aemtwin.acquisition.registry import Acquisition, Policy
 from aemtwin.errors import BadConfig, UnknownName
 from aemtwin.surrogates.base import Posterior, count_compilations, float64

@@ -12,7 +12,8 @@ import pytest
 
 from aemtwin.acquisition import get
 from aemtwin.acquisition.analytic import Context
-from aemtwin.acquisition.information import KG, log_gain, log_kg, mes
+from aemtwin.acquisition.information import KG, log_kg, mes
+from aemtwin.acquisition.normal import log_gain
 from aemtwin.surrogates.base import Cross, Posterior, float64
 
 STORED = json.loads((Path(__file__).parent / "botorch.json").read_text())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from aemtwin.acquisition.analytic import log_h
+from aemtwin.acquisition.normal import log_h
 from aemtwin.surrogates.base import float64
 from aemtwin.surrogates.draws import path
 from aemtwin.surrogates.exact import Hyper, condition, posterior, read

@@ -29,6 +29,7 @@ prepare_jax()  # some programs take long to compile: keep them between test runs
 CHEAP: dict[str, dict[str, Any]] = {  # settings that cost little; others: the defaults
     "bayes_gp": {"chains": 2, "samples": 16, "kept": 16, "warmup": 4, "rounds": 2},
     "dkl": {"members": 2},
+    "bnn": {"samples": 8, "hidden": (8,), "warmup": 4, "depth": 4},
 }
 QUICK = {"gp", "bayes_gp", "dkl"}  # held to all but `DEAR` laws by default
 DEAR = {  # laws that compile for another capacity or number of candidates
