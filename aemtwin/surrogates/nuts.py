@@ -28,6 +28,9 @@ LEAST = 1e-3  # variance towards which it is shrunk
 Evaluate = Callable[[Array], tuple[Array, Array]]
 """theta (p,) -> negative log density (), gradient (p,)."""
 
+Watch = Callable[[Array], Array]
+"""Draws (c, s, p) -> what chains shall agree on, (c, s, k)."""
+
 
 class Chains(NamedTuple):
     """Draws of several chains, and the step with which they go on."""
@@ -56,6 +59,8 @@ def rounds(
     least: Array,
     most: int,
     agree: float,
+    dense: bool = True,
+    watch: Watch | None = None,
 ) -> tuple[Chains, Told]:
     """Sample in rounds until the chains agree; the last round is what is kept.
 
@@ -71,13 +76,22 @@ def rounds(
         least: Rounds at least, (), whole number; with 0 the chains stay as they are.
         most: Rounds at most, also where `least` is more.
         agree: r-hat below which no further round is sampled.
+        dense: Whether the mass matrix is full; with more dimensions than a few tens,
+            False takes its diagonal alone.
+        watch: What r-hat is taken of; all dimensions where it is None. Weights of a net
+            are exchangeable, so that chains agree on what it says, not on them.
 
     Returns:
         The draws of the last round, and how it went.
     """
     least, zero = jnp.minimum(least, most), jnp.zeros((), int)
+
+    def apart(draws: Array | NDArray[np.float64]) -> Array:
+        seen = jnp.asarray(draws)
+        return jnp.max(r_hat(seen if watch is None else watch(seen)))
+
     start = Told(
-        r_hat=jnp.max(r_hat(chains.draws)),
+        r_hat=apart(chains.draws),
         rounds=zero,
         divergences=zero,
         accept=jnp.zeros((), chains.draws.dtype),
@@ -86,23 +100,21 @@ def rounds(
 
     def going(s: tuple[Array, Chains, Told]) -> Array:
         told = s[2]
-        apart = ~(told.r_hat < agree)  # also where it is NaN
-        return (told.rounds < least) | (
-            apart & (0 < told.rounds) & (told.rounds < most)
-        )
+        more = ~(told.r_hat < agree)  # also where it is NaN
+        return (told.rounds < least) | (more & (0 < told.rounds) & (told.rounds < most))
 
     def turn(s: tuple[Array, Chains, Told]) -> tuple[Array, Chains, Told]:
         at, before, told = s
         now = jax.random.fold_in(key, told.rounds)
         thin = 2 ** jnp.maximum(told.rounds + 1 - least, 0)
         after, accept, diverged, leaps = _round(
-            now, at, before, thin, evaluate, warmup, depth
+            now, at, before, thin, evaluate, warmup, depth, dense
         )
         return (
             jnp.asarray(after.draws)[:, -1],
             after,
             Told(
-                r_hat=jnp.max(r_hat(after.draws)),
+                r_hat=apart(after.draws),
                 rounds=told.rounds + 1,
                 divergences=diverged,
                 accept=accept,
@@ -137,10 +149,11 @@ def _round(
     evaluate: Evaluate,
     warmup: int,
     depth: int,
+    dense: bool,
 ) -> tuple[Chains, Array, Array, Array]:
     """Sample each chain, one after the other, and keep every `thin`-th draw."""
     c, s, _ = chains.draws.shape
-    mass = pooled(chains.draws)
+    mass = pooled(chains.draws) if dense else spreads(chains.draws)
 
     def guarded(theta: Array) -> tuple[Array, Array]:
         value, slope = evaluate(theta)
@@ -160,7 +173,7 @@ def _round(
             inverse_mass_matrix=mass,
             adapt_step_size=False,
             adapt_mass_matrix=False,
-            dense_mass=True,
+            dense_mass=dense,
             max_tree_depth=depth,
             rng_key=key,
         )
@@ -201,6 +214,14 @@ def pooled(draws: Array | NDArray[np.float64]) -> Array:
     covariance = centred.T @ centred / max(n - 1, 1)
     unit = jnp.eye(flat.shape[1], dtype=flat.dtype)
     return (n * covariance + SHRINK * LEAST * unit) / (n + SHRINK)
+
+
+def spreads(draws: Array | NDArray[np.float64]) -> Array:
+    """Return the diagonal of `pooled`, (p,), without the rest."""
+    flat = jnp.asarray(draws).reshape(-1, draws.shape[-1])
+    n = flat.shape[0]
+    variance = jnp.sum((flat - jnp.mean(flat, axis=0)) ** 2, axis=0) / max(n - 1, 1)
+    return (n * variance + SHRINK * LEAST) / (n + SHRINK)
 
 
 def r_hat(draws: Array | NDArray[np.float64]) -> Array:
