@@ -327,7 +327,7 @@ def test_more_room_changes_no_more_than_rounding():
     assert data.X.shape == (32, X.shape[1])
     assert int(data.mask.sum()) == 17
     assert roomy(pad(X[:70], f[:70])).X.shape[0] == 128
-    assert roomy(pad(X[:150], f[:150])).X.shape[0] == 184
+    assert roomy(pad(X[:150], f[:150])).X.shape[0] == 256
 
 
 def test_columns_that_are_no_patches_are_read_as_they_are():
