@@ -7,6 +7,7 @@ that `aemtwin --help` is quick. Exit status is 0 done, 1 failed, 2 wrong use.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -52,15 +53,13 @@ def demo(
 
 @app.command
 def serve(
-    source: Annotated[str, Parameter(help="Catalogue name, twin folder or NSID file.")],
+    source: options.Source,
     /,
     *,
     kind: options.Kind = None,
     select: options.Select = None,
     ideal: options.Ideal = False,
-    truth: Annotated[
-        bool, Parameter(negative="", help="Tell the noise-free data, for scores.")
-    ] = False,
+    truth: options.Truth = False,
     seed: Annotated[int, Parameter(help="Of all chance.")] = 0,
     host: Annotated[str, Parameter(help="A loopback address.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="0 for a free one.")] = 0,
@@ -73,38 +72,33 @@ def serve(
     until_stdin_closes: Annotated[bool, Parameter(show=False, negative="")] = False,
 ) -> None:
     """Serve a twin; the first line printed is its URI. Ctrl-C ends it."""
-    from aemtwin import flags
+    from aemtwin import about, flags
     from aemtwin.instruments.opening import open_twin
     from aemtwin.remote.server import serve as serve_instrument
 
-    twin = open_twin(
-        source,
+    said = flags.described(
         kind=kind,
         select=select,
         ideal=ideal,
-        seed=seed,
-        noise=flags.noise(noise or []),
-        counts=flags.counts(counts or []),
-        effects=flags.effects(effects),
-        calibrate=flags.calibration(calibrate or []),
+        noise=noise,
+        counts=counts,
+        effects=effects,
+        calibrate=calibrate,
         real_time=real_time,
-        ledger=ledger,
     )
+    twin = open_twin(source, seed=seed, ledger=ledger, **said)
     with serve_instrument(twin, host=host, port=port, truth=truth) as server:
         print(server.uri, flush=True)
         if until_stdin_closes:
             sys.stdin.read()
             return
-        print(flags.served(twin.describe()), file=sys.stderr, flush=True)
+        print(about.served(twin.describe()), file=sys.stderr, flush=True)
         server.wait()
 
 
 @app.command
 def run(
-    experiment: Annotated[
-        str | None,
-        Parameter(help="An experiment by name, or a campaign file."),
-    ] = None,
+    experiment: options.Experiment = None,
     /,
     *,
     twin: Annotated[str | None, Parameter(help="Twin to serve: name or file.")] = None,
@@ -123,6 +117,8 @@ def run(
     ideal: options.Ideal = False,
     real_time: options.RealTime = False,
     noise: options.Noise = None,
+    counts: options.Counts = None,
+    effects: options.Effects = None,
     calibrate: options.Calibrate = None,
     out: options.Out = None,
 ) -> None:
@@ -141,15 +137,16 @@ def run(
         "mode": mode,
         "out": out,
     }
-    described: dict[str, Any] = {
-        "select": select,
-        "kind": kind,
-        "calibrate": flags.calibration(calibrate) if calibrate else None,
-        "ideal": ideal or None,
-        "noise": flags.noise(noise) if noise else None,
-        "real_time": real_time or None,
-    }
-    described = {k: v for k, v in described.items() if v is not None}
+    described = flags.described(
+        select=select,
+        kind=kind,
+        calibrate=calibrate,
+        ideal=ideal,
+        noise=noise,
+        counts=counts,
+        effects=effects,
+        real_time=real_time,
+    )
     if twin is not None:
         changes["twin"] = {"source": twin, **described}
     elif described:
@@ -189,9 +186,7 @@ def compare(
     first: Annotated[Path, Parameter(help="A run's folder.")],
     /,
     *others: Annotated[Path, Parameter(help="More of them.")],
-    output: Annotated[
-        Path, Parameter(name=["--output", "-o"], help="The page to write.")
-    ] = Path("compare.html"),
+    output: options.Page = Path("compare.html"),
 ) -> None:
     """Compare runs on one page: one file, offline."""
     from aemtwin.compare import write_comparison
@@ -205,9 +200,7 @@ def plot(
     source: Annotated[str, Parameter(help="A run's folder, or a twin.")],
     /,
     *,
-    output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG, PDF or WebP.")
-    ] = None,
+    output: options.Picture = None,
     select: options.Select = None,
     effects: options.Effects = "all",
 ) -> None:
@@ -232,20 +225,23 @@ def plot(
 
 @app.command
 def info(
-    source: Annotated[str, Parameter(help="An NSID file, or a twin by name.")], /
+    source: options.Source,
+    /,
+    *,
+    kind: options.Kind = None,
+    select: options.Select = None,
+    counts: options.Counts = None,
+    effects: options.Effects = None,
 ) -> None:
-    """Say what a file holds: samples, arrays, shapes, axes, units."""
-    from aemtwin import listing, screen
+    """Say what a twin is and can do, and what its file holds; nothing is served."""
+    from aemtwin import flags, listing, screen
 
-    screen.tell_arrays(*listing.contents(source))
+    said = {"kind": kind, "select": select, "counts": counts, "effects": effects}
+    screen.tell_twin(*listing.contents(source, **flags.described(**said)))
 
 
 @app.command(name="list")
-def list_(
-    what: options.What = None,
-    name: options.Name = None,
-    /,
-) -> None:
+def list_(what: options.What = None, name: options.Name = None, /) -> None:
     """List what there is by name, one line each, or tell all of one of them."""
     from aemtwin import listing
 
@@ -336,6 +332,10 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (cyclopts.CycloptsError, AemtwinError, ImportError, OSError) as error:
         if debug:
             raise

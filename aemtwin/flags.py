@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aemtwin import config
 from aemtwin.errors import AemtwinError, BadConfig, unknown
-from aemtwin.specs import InstrumentSpec
 
 
 def noise(said: list[str]) -> dict[str, float]:
@@ -78,17 +78,18 @@ def campaign_file(experiment: str) -> Path:
     return known[experiment] / "campaign.toml"
 
 
-def served(spec: InstrumentSpec) -> str:
-    """Return what is told of an instrument that waits for clients."""
-    guessed = spec.identity.get("guessed")
-    why = f" (guessed: {guessed})" if guessed else ""
-    on = ", ".join(spec.identity.get("effects", {}))
-    return (
-        f"{spec.name}, kind {spec.kind}{why}, sample {spec.identity['sample']!r}; "
-        f"modes: {', '.join(m.name for m in spec.modes) or 'none'}; channels: "
-        f"{', '.join(c.name for c in spec.channels) or 'none'}; effects: "
-        f"{on or 'noise alone'}. Ctrl-C ends it."
-    )
+def described(**said: Any) -> dict[str, Any]:
+    """Return how a twin is opened, as far as flags say so, in a config's words."""
+    read: dict[str, Callable[[Any], Any]] = {
+        "calibrate": calibration,
+        "noise": noise,
+        "counts": counts,
+        "effects": effects,
+    }
+    given = {
+        key: value for key, value in said.items() if value not in (None, False, [])
+    }
+    return {k: read[k](v) if k in read else v for k, v in given.items()}
 
 
 def sentence(error: BaseException, with_code: bool = False) -> str:

@@ -9,13 +9,13 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
-from aemtwin import acquisition, scalarizers, surrogates
+from aemtwin import about, acquisition, scalarizers, surrogates
 from aemtwin.errors import BadFile, unknown
 from aemtwin.formats import catalog, nsid
-from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.effects import registry as effects
-from aemtwin.instruments.guessing import guess
+from aemtwin.instruments.guessing import KINDS
 from aemtwin.instruments.modes import registry as modes
+from aemtwin.instruments.opening import open_twin
 
 EXTRAS = {  # what the core does without, and what brings it
     "learning (jax)": "learn",
@@ -78,30 +78,56 @@ def details(what: str, name: str) -> str:
     return f"{name}:{','.join(params)}\n\n{inspect.getdoc(made) or ''}"
 
 
-def contents(source: str) -> tuple[str, list[dict[str, Any]]]:
-    """Return a title and the arrays of a file or of a twin of the catalogue.
+def contents(source: str, **options: Any) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return what a twin or a file is, in lines, and the arrays that it holds.
 
-    The title tells the samples that `select` chooses from, where there are several.
+    Maps that computed modes alone read are named in the lines and left out of the
+    arrays: no call tells them. A file that is no sample has a title and its arrays.
+
+    Args:
+        source: A name of the catalogue, a twin folder, an NSID file.
+        **options: As `open_twin` takes them.
 
     Raises:
         BadFile: If it cannot be read.
         UnknownName: If there is no such file or twin.
     """
-    path = Path(source)
-    if not path.is_file() and not path.suffix:
-        path = catalog.find_twin(source).data
-    title = path.name
+    path, entry = Path(source), None
+    if not path.is_file() and (path.is_dir() or not path.suffix):
+        entry = catalog.find_twin(source)
+        path = entry.data
+    arrays = nsid.summary(path)
     try:
-        with nsid.open_nsid(path) as file:
-            sample = make_sample(file.arrays)
-            names = (sample.name, *sample.others)
-            kind, why = guess(sample)
-            said = f"; served as {kind.name}, since {why}"
-    except BadFile:
-        names, said = (), ""
-    if len(names) > 1:
-        title += f" holds {len(names)} samples: {', '.join(names)} (--select)"
-    return title + said, nsid.summary(path)
+        twin = open_twin(source, **options)
+    except BadFile as error:
+        if entry is not None:
+            raise
+        return [path.name, f"note: {error}"], arrays
+    spec = twin.describe()
+    twin.close()
+    identity = spec.identity
+    samples = [identity["sample"], *identity["others"]]
+    lines = [f"{path.name}, served as {spec.kind}, since {identity.get('guessed')}"]
+    if entry is not None:
+        kind = "as its twin.toml says" if spec.kind == entry.kind else "as asked"
+        lines = [f"{entry.name} {entry.version}, kind {spec.kind} {kind}"]
+        lines += [entry.description]
+    elif "guessed" not in identity:
+        lines = [f"{path.name}, served as {spec.kind}, as asked"]
+    if len(samples) > 1:
+        lines += [f"holds {len(samples)} samples: {', '.join(samples)} (--select)"]
+    tables = entry.toml.get("effects", {}) if entry else {}
+    lines += about.lines(spec, effects.offered(tables, spec.kind))
+    maps = [] if entry is None else _maps(entry, spec.kind)
+    if maps:
+        lines += [f"maps behind computed modes, told to nobody: {', '.join(maps)}"]
+    return lines, [array for array in arrays if array["name"] not in maps]
+
+
+def _maps(entry: catalog.TwinEntry, kind: str) -> list[str]:
+    """Return the arrays of a twin that computed modes read, once each."""
+    told = modes.stated(entry.toml.get("modes", {}), KINDS[kind], "twin.toml")
+    return list(dict.fromkeys(array for mode in told for array in mode.arrays))
 
 
 def experiments() -> dict[str, Path]:
@@ -180,7 +206,6 @@ def _cache() -> str:
 
 
 def _measure_once() -> str:
-    from aemtwin.instruments.opening import open_twin
     from aemtwin.remote.client import connect
     from aemtwin.remote.server import serve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
@@ -24,6 +25,17 @@ WRONG_USE = (
 )
 """Errors of whoever wrote the command: the exit status is 2, not 1."""
 
+Source = Annotated[str, Parameter(help="Catalogue name, twin folder or NSID file.")]
+Experiment = Annotated[
+    str | None, Parameter(help="An experiment by name, or a campaign file.")
+]
+Truth = Annotated[
+    bool, Parameter(negative="", help="Tell the noise-free data, for scores.")
+]
+Picture = Annotated[
+    Path | None, Parameter(name=["--output", "-o"], help="PNG, SVG, PDF or WebP.")
+]
+Page = Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")]
 Steps = Annotated[int | None, Parameter(help="Measurements that are decided on.")]
 Out = Annotated[str | None, Parameter(help="Folder for the run's own folder.")]
 Seed = Annotated[int | None, Parameter(help="Of all chance in the decisions.")]

@@ -268,7 +268,22 @@ def _commands(record: RunRecord) -> dict[str, Any]:
         "again": shlex.join(["aemtwin", "run", str(path / "config.toml")]),
         "resume": shlex.join(["aemtwin", "resume", str(path)]),
         "done": done,
+        "gone": _gone(record),
     }
+
+
+def _gone(record: RunRecord) -> str:
+    """Say what to add where the instrument of a run was an address."""
+    uri = record.config.get("uri")
+    if not uri:
+        return ""
+    identity = record.start.get("instrument", {}).get("identity", {})
+    twin = identity.get("source") if identity.get("twin") else None
+    say = shlex.join(["--twin", str(twin)]) if twin else "--twin NAME"
+    return (
+        f"The instrument of this run answered at {uri}. Once nobody answers there, add "
+        f"the address of one that does, --uri URI, or a twin to serve, {say}."
+    )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -164,6 +164,8 @@ def summary(done: Run) -> str:
         f"best found: {best['value']:.4g} {best['units']} at x = {x:.1f} nm, "
         f"y = {y:.1f} nm ({done.record.value_name}, measurement {best['seq_num']})"
     )
+    if best["true_value"] is not None:  # what was read is noisy, what is true is not
+        found += f"; the truth there is {best['true_value']:.4g}"
     identity = done.record.start["instrument"]["identity"]
     if identity.get("calibrated") is False:
         found += "; lengths are not calibrated: one unit of the file counts as 1 nm"
@@ -189,9 +191,15 @@ def _axis_line(axis: dict[str, Any]) -> str:
     return f"{axis['name']} ({axis['length']}): {ends}"
 
 
-def tell_arrays(title: str, arrays: list[dict[str, Any]]) -> None:
-    """Print what a file holds, one row an array; see `aemtwin.formats.nsid.summary`."""
-    table = Table(title=title, title_justify="left")
+def tell_twin(lines: Sequence[str], arrays: Sequence[dict[str, Any]]) -> None:
+    """Print what a twin is, and what its file holds, one row an array.
+
+    The arrays are as `aemtwin.formats.nsid.summary` gives them.
+    """
+    console = Console()
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    table = Table(title="arrays of the file", title_justify="left")
     for column in ("array", "shape", "dtype", "quantity (unit)", "axes"):
         table.add_column(column, overflow="fold")
     for array in arrays:
@@ -202,4 +210,4 @@ def tell_arrays(title: str, arrays: list[dict[str, Any]]) -> None:
             f"{array['quantity']} ({array['units']})",
             "\n".join(_axis_line(axis) for axis in array["axes"]),
         )
-    Console().print(table)
+    console.print(table)

@@ -176,9 +176,12 @@ class InstrumentSpec:
             UnknownName: If there is none of that name.
         """
         if not self.pulses:
+            effect = next(iter(self.identity.get("pulses_with", {})), None)
+            how = "See describe().pulses of the instrument before asking for one."
+            if effect:
+                how = f"Open it with effects={effect!r} for one that can."
             raise NotSupported(
-                f"{self.name} has no pulse: it can measure and not write. See "
-                "describe().pulses of the instrument before asking for one."
+                f"{self.name} has no pulse: it can measure and not write. {how}"
             )
         for pulse in self.pulses:
             if name is None or pulse.name == name:

@@ -14,6 +14,7 @@ import pytest
 
 import aemtwin
 from aemtwin.documents import steady
+from aemtwin.formats.catalog import find_twin
 from aemtwin.record import read_run
 
 ENV = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
@@ -104,6 +105,41 @@ def test_plot_draws_one_picture(demo, kind):
     assert done.returncode == 0, done.stderr
     assert "<svg" in (where / done.stdout.strip()).read_text()
     (where / done.stdout.strip()).unlink()
+
+
+def test_info_tells_all_of_a_twin_and_of_its_file_alone():
+    told = aem("info", "stm_spectroscopy").stdout
+    assert "kind stm as its twin.toml says" in told
+    assert "tunnel_didv: Tunnelling conductance" in told
+    assert "effects on: drift, creep, flicker" in told
+    assert "told to nobody: gap_ev" in told
+    alone = aem("info", str(find_twin("stem_eels").data), "--counts", "eels=expected")
+    assert "served as stem, since 'eels' has an axis of energy" in alone.stdout
+    assert "counts, by Poisson's law" in alone.stdout
+
+
+def test_what_a_reader_leaves_unread_is_no_failure(tmp_path):
+    asked = [sys.executable, "-m", "aemtwin", "info", "pfm_loops"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one:
+        one.stdout.close()
+        told = one.stderr.read()
+    assert told == b""
+
+
+def test_a_run_takes_effects_and_counts_of_its_twin(tmp_path):
+    plain = str(find_twin("stem_eels").data)
+    done = aem(
+        *("run", "--twin", plain, "--scalarizer", "band_intensity:low=7,high=9"),
+        *("--surrogate", "gp", "--steps", "1", "--first", "3"),
+        *("--counts", "eels=expected", "--effects", "drift"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the truth there is" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    identity = read_run(run).start["instrument"]["identity"]
+    assert identity["counts"] == {"eels": "expected"}
+    assert list(identity["effects"]) == ["drift"]
 
 
 def test_plot_draws_the_sheet_of_a_twin(tmp_path):

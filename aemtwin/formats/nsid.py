@@ -35,6 +35,18 @@ __all__ = [
 ]
 
 
+VENDORS = {  # how files of instruments end -> whose they are; none is HDF5
+    ".ibw": "Asylum Research (Igor)",
+    ".dm3": "Gatan (DigitalMicrograph)",
+    ".dm4": "Gatan (DigitalMicrograph)",
+    ".3ds": "Nanonis (grid spectroscopy)",
+    ".sxm": "Nanonis (scan)",
+    ".spm": "Bruker (NanoScope)",
+    ".gwy": "Gwyddion",
+    ".wdf": "Renishaw (WiRE)",
+    ".ser": "FEI (TIA)",
+    ".mib": "Quantum Detectors (Merlin)",
+}
 WHOLE = 2**28  # bytes: a larger file is told by samples of it
 BLOCK, BLOCKS = 2**16, 256
 
@@ -99,6 +111,12 @@ def open_nsid(path: str | os.PathLike[str]) -> NsidFile:
         if not h5py.is_hdf5(path):
             size = path.stat().st_size
             what = "is not an HDF5 file" if size else "is empty"
+            if size and (vendor := VENDORS.get(path.suffix.lower())):
+                raise BadFile(
+                    f"open_nsid: {path} is a file of {vendor}, which is not read here "
+                    "yet. Read it with SciFiReaders and write its datasets as NSID "
+                    "with pyNSID or `aemtwin.formats.nsid.write_nsid`."
+                )
             raise BadFile(
                 f"open_nsid: {path} {what}. Give an NSID file, or fetch this one again."
             )

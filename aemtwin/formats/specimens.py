@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from aemtwin.errors import BadFile, unknown
+from aemtwin.errors import BadConfig, BadFile, unknown
 from aemtwin.sample import SNAP, Field, Grid, Sample, StoredArray
 from aemtwin.specs import METRES, Axis
 
@@ -100,6 +100,12 @@ def _require_used(calibrate: Calibration, group: Sequence[Field]) -> None:
         for i, letter in zip(f.spatial, "yx", strict=True)
     ]
     for letter, (unit, _) in calibrate.items():
+        own = {a.units for name, a in spatial if name == letter}
+        if own and all(_metres(unit) for unit in own):
+            raise BadConfig(
+                f"calibrate got a length for one {unit!r} of {letter}, whose axis is "
+                f"calibrated already, in {', '.join(sorted(own))}. Leave it out."
+            )
         if not any(
             letter == name and _means(unit, axis.units) for name, axis in spatial
         ):
@@ -110,6 +116,11 @@ def _require_used(calibrate: Calibration, group: Sequence[Field]) -> None:
                 found,
                 "Name the unit it has.",
             )
+
+
+def _metres(units: str) -> float | None:
+    """Return how long one unit of an axis is; None where that is no length."""
+    return METRES.get(units.strip().lower())
 
 
 def _means(said: str, units: str) -> bool:
@@ -136,7 +147,7 @@ def _field(array: StoredArray, calibrate: Calibration) -> Field | None:
     metres, flipped, calibrated = [], [], True
     for i, letter in zip(spatial, "yx", strict=True):
         axis = array.axes[i]
-        scale = METRES.get(axis.units.strip().lower())
+        scale = _metres(axis.units)
         if scale is None and letter in calibrate:
             unit, metres_a_unit = calibrate[letter]
             scale = float(metres_a_unit) if _means(unit, axis.units) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from aemtwin.errors import BadFile, NotSupported, WrongType, unknown
+from aemtwin.errors import BadConfig, BadFile, NotSupported, WrongType, unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.formats.specimens import Calibration, make_sample
 from aemtwin.instruments.checks import number
@@ -30,6 +31,8 @@ LOOKED_AT = 64  # pixels from which the spread is estimated
 FEW = 16  # places from which that of a computed mode is
 TESTED = 256  # pixels from which it is told whether a recording is counts
 COUNTING = ("expected", "recorded")
+COUNTS = re.compile(r"\b(counts?|electrons|photons)\b(?!\s*/)")
+VANISHING = 0.15  # sd of noise that leaves 999 of 1000 whole numbers as they are
 
 EffectsArgument = str | Sequence[str] | Mapping[str, Mapping[str, Any]]
 
@@ -119,7 +122,9 @@ def open_twin(
         expected = [n for n, how in counting.items() if how == "expected"]
         dealt = [n for n, how in counting.items() if how == "recorded"]
         sd = {**_usual_noise(sample), **dict.fromkeys(counting, 0.0), **stated}
-        if not ideal:
+        if ideal:
+            _require_no_effects(effects)
+        else:
             unsaid = [m for m in modes if m.name not in sd and not m.model.counts]
             sd |= _noise_of_modes(sample, chosen, unsaid, on)
         for channel, value in (noise or {}).items():
@@ -127,15 +132,21 @@ def open_twin(
                 sample.field(channel)  # an unknown one is an error, not silence
             what = f"noise of {channel}"
             sd[channel] = number("open_twin", what, value, 0.0, 1e300, "")
+        read = [] if ideal else _read(sample, modes)
+        asked = {**stated, **(noise or {}), **counting}
+        usual = {n: sd[n] for n in read if n in sd and n not in asked}
         identity: dict[str, Any] = {
             "source": catalog.located(source),
             "version": version,
             "data_sha256": nsid.sha256_of(data),
             "others": list(sample.others),
             "noise": {channel: sd[channel] for channel in noise or {}},
+            "noise_sd": {name: sd[name] for name in read if sd.get(name)},
             "counts": dict(counts or {}),
+            "notices": _hints(sample, usual),
             "effects": {e.name: effect_table(e) for e in ([] if ideal else on)},
             "calibrate": {axis: list(unit) for axis, unit in (calibrate or {}).items()},
+            **_told(ideal, chosen, sample, on),
             **({"guessed": why} if why else {}),
         }
         return Twin(
@@ -224,6 +235,54 @@ def _counting(
                     f"counts={{{name!r}: 'expected'}}, which counts it anew."
                 )
     return found
+
+
+def _read(sample: Sample, modes: Sequence[Stated]) -> list[str]:
+    """Return the arrays that calls tell: those of the file but maps, and modes."""
+    maps = {array for mode in modes for array in mode.arrays}
+    stored = [field.name for field in sample.fields if field.name not in maps]
+    return stored + [mode.name for mode in modes]
+
+
+def _hints(sample: Sample, sd: Mapping[str, float]) -> list[str]:
+    """Return what to say of arrays that call themselves counts and are not counted."""
+    told = []
+    for field in (f for f in sample.fields if f.name in sd):
+        said = f"{field.stored.quantity} {field.stored.units}".replace("_", " ").lower()
+        if field.dtype.kind not in "iuf" or COUNTS.search(said) is None:
+            continue
+        noise = sd[field.name]
+        rounded = field.dtype.kind in "iu" and noise < VANISHING
+        told.append(
+            f"{field.name!r} calls itself counts and is read with Gaussian noise of "
+            f"{noise:.3g} {field.stored.units}, 1 % of its spread"
+            f"{', which rounding to whole numbers takes away' if rounded else ''}: "
+            f"counts={{{field.name!r}: 'expected'}} (--counts {field.name}=expected) "
+            "counts it anew, with Poisson's noise."
+        )
+    return told
+
+
+def _told(
+    ideal: bool, kind: Kind, sample: Sample, on: Sequence[Effect]
+) -> dict[str, dict[str, list[str]]]:
+    """Return which effects that are not on would bring which pulses."""
+    off = [] if ideal else effects_registry.of_kind(kind.name)
+    off = [name for name in off if name not in (effect.name for effect in on)]
+    found = {n: effects_registry.find(n)().pulses(sample) for n in off}
+    pulses = {n: [p.name for p in brought] for n, brought in found.items() if brought}
+    return {"pulses_with": pulses} if pulses else {}
+
+
+def _require_no_effects(said: EffectsArgument | None) -> None:
+    """Refuse effects of a twin that is to have none."""
+    if said in (None, "none", "default") or not len(said or ()):
+        return
+    raise BadConfig(
+        f"open_twin got ideal = True and effects = {said!r}; an ideal twin has no "
+        "effect and no noise. Leave out the one or the other: for effects without "
+        "read-out noise, give noise = 0 for the arrays by name."
+    )
 
 
 def _usual_noise(sample: Sample) -> dict[str, float]:

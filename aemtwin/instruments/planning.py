@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aemtwin.errors import OutOfRange, WrongType, unknown
 from aemtwin.instruments import checks
 from aemtwin.instruments.kinds import FLUX, SETTLE, SPEED, Kind
-from aemtwin.specs import InstrumentSpec
+from aemtwin.specs import Bounds, InstrumentSpec
 
 CALLS = ("configure", "move_to", "scan", "trace", "measure", "pulse")
 Arguments = dict[str, Any]
@@ -145,8 +145,23 @@ def _scan(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Argumen
         corners = _corners(arguments)
         if rotation != 0:  # turning rounds: a corner on the edge may land beside it
             corners = checks.rounded_inside(corners, spec.bounds)
-        checks.require_inside("scan", corners, spec.bounds)
+        _require_corners(corners, rotation, spec.bounds)
     return arguments
+
+
+def _require_corners(
+    corners: NDArray[np.float64], rotation: float, bounds: Bounds
+) -> None:
+    try:
+        checks.require_inside("scan", corners, bounds)
+    except OutOfRange as error:
+        if rotation == 0:
+            raise
+        raise OutOfRange(
+            f"scan got rotation = {rotation:g} rad ({math.degrees(rotation):.4g} "
+            f"degrees), which turns a corner of the region out of reach: {error} "
+            "Rotation is in radians; a smaller region leaves room to turn."
+        ) from None
 
 
 def _trace(spec: InstrumentSpec, kind: Kind, given: Mapping[str, Any]) -> Arguments:

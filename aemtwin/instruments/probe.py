@@ -89,6 +89,19 @@ class Probe:
         }[request.call]
         return do(request, time_s)
 
+    def require_possible(self, call: str, arguments: Mapping[str, Any]) -> None:
+        """Refuse what a computed mode cannot do, as it and the probe are set.
+
+        Raises:
+            OutOfRange: If it cannot; nothing has changed.
+        """
+        if call == "configure":
+            settings = {**self.settings, **arguments}
+            for reader in self._readers.values():
+                reader.require_settings(settings)
+        elif call == "measure":
+            self._readers[arguments["mode"]].require(self.settings, arguments)
+
     def require_dose(self, request: Request) -> None:
         """Refuse what would go beyond the budgets of `describe().limits`.
 
@@ -250,12 +263,15 @@ class Probe:
         reader, usual = self._readers[mode.name], mode.dwell_s.default
         shot = self._shot(request, self._path(request, time_s), time_s[0])
         self._stage.faults(shot)
-        notices = self._visits.notices(reader, mode.name, request.rid, self.position)
-        arriving = self._stage.spot(shot, reader, mode, given)
         stored = {one.name: one for one in reader.fields}
+        dealt = {name for name in stored if self._detector.deals(name)}
+        notices = self._visits.notices(
+            reader, mode.name, request.rid, self.position, dealt
+        )
+        arriving = self._stage.spot(shot, reader, mode, given)
         found = {
             name: self._dealt(request, stored[name], shot, usual, notices)
-            if self._detector.deals(name)
+            if name in dealt
             else self._counted(request, name, values, usual)
             for name, values in arriving.items()
         }

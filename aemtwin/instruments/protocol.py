@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import BadRequest
+from aemtwin.errors import BadRequest, WrongType
 from aemtwin.measurement import Measurement
 from aemtwin.specs import Bounds, InstrumentSpec
 
@@ -88,7 +88,8 @@ def same_instrument(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     >>> same_instrument({"data_sha256": "a", "source": "x"}, {"data_sha256": "a"})
     True
     """
-    said = {"guessed"}  # for people, and may be worded better one day
+    # for people, and may be worded better one day; or it follows from the others
+    said = {"guessed", "notices", "noise_sd", "pulses_with"}
     said |= {"source", "name"} if "data_sha256" in was else set[str]()
     one, other = (
         {k: v for k, v in i.items() if k not in said and v not in ({}, [], None)}
@@ -269,10 +270,15 @@ class Calls(Instrument):
     def move_to(
         self,
         position: ArrayLike,
-        *,
+        *more: object,
         rid: str | None = None,
         token: str | None = None,
     ) -> NDArray[np.float64]:
+        if more:
+            raise WrongType(
+                f"move_to got {1 + len(more)} arguments; it takes one position (x, y) "
+                f"in metres, as move_to({(position, *more)!r})."
+            )
         given = {"position": position}
         answer: NDArray[np.float64] = self._act("move_to", given, rid, token)
         return answer

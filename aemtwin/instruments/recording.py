@@ -12,7 +12,7 @@ from typing import Any
 
 from aemtwin.errors import BadFile, unknown
 from aemtwin.instruments import checks
-from aemtwin.instruments.effects.base import Effect
+from aemtwin.instruments.effects.base import Effect, Scene
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.modes.base import Computed, Model, Played, Reader, even_grid
 from aemtwin.sample import Field, Sample
@@ -29,6 +29,12 @@ class Stated:
     shape: tuple[int, int]  # rows and columns at which the truth is told
     dwell_s: float | None = None  # in place of the model's own
     parameters: Mapping[str, float] = field(default_factory=dict)  # defaults, likewise
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The arrays of the file that it takes as its maps."""
+        named = (m for m in self.model.may if m in self.maps)
+        return tuple(self.maps.get(m, m) for m in (*self.model.needs, *named))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +118,12 @@ def describe(
             **identity,
         },
     )
+
+
+def remarks(scene: Scene, make: Make) -> list[str]:
+    """Return what should be said of how a twin is set: effects that do nothing."""
+    idle = ((effect.name, effect.idle(scene)) for effect in make.effects)
+    return [f"The effect {n} is on and does nothing: {why}." for n, why in idle if why]
 
 
 def _within(pulse: Pulse, kind: Kind) -> Pulse:

@@ -12,6 +12,7 @@ import copy
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,12 @@ from aemtwin.errors import (
 )
 from aemtwin.instruments import checks, dose, planning
 from aemtwin.instruments.clock import Clock
-from aemtwin.instruments.effects.base import Effect, hashed
+from aemtwin.instruments.effects.base import Effect, Scene, hashed
 from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.ledger import Entry, Ledger, fingerprint
 from aemtwin.instruments.probe import Probe
 from aemtwin.instruments.protocol import Calls, Request, State, split_rid
-from aemtwin.instruments.recording import Make, Stated, describe, readers_of
+from aemtwin.instruments.recording import Make, Stated, describe, readers_of, remarks
 from aemtwin.measurement import Measurement
 from aemtwin.sample import Sample
 from aemtwin.specs import InstrumentSpec
@@ -95,7 +96,10 @@ class Twin(Calls):
             models=tuple(one.model for one in modes),
             ideal=ideal,
         )
-        self._spec = describe(sample, kind, name, told, make)
+        spec = describe(sample, kind, name, told, make)
+        notices = [*told.get("notices", ()), *remarks(Scene(sample, spec, seed), make)]
+        identity = {**spec.identity, "notices": notices}
+        self._spec = replace(spec, identity=identity)
         self._probe = Probe(sample, kind, self._spec, seed, make)
         self._acting = threading.RLock()  # one operation at a time
         self._clock = Clock(real_time=real_time)
@@ -129,6 +133,7 @@ class Twin(Calls):
     def duration(self, operation: Mapping[str, Any]) -> float:
         call, given = planning.operation(operation)
         arguments = planning.complete(self._spec, self._kind, call, given)
+        self._probe.require_possible(call, arguments)
         return self._probe.duration_s(call, arguments)
 
     def stop(self) -> State:
@@ -221,6 +226,7 @@ class Twin(Calls):
             request = Request(call, rid, arguments)
             entry = self._ledger.find(request)
             if entry is None:
+                self._probe.require_possible(call, arguments)
                 self._probe.require_dose(request)
                 self._plain += plain
                 entry = self._ledger.begin(request, self._clock.now_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +21,22 @@ class Visits:
         self._seen: dict[tuple[str, str, float, float], str] = {}  # spot -> rid
 
     def notices(
-        self, reader: Reader, mode: str, rid: str, position: NDArray[np.float64]
+        self,
+        reader: Reader,
+        mode: str,
+        rid: str,
+        position: NDArray[np.float64],
+        dealt: Container[str] = (),
     ) -> list[str]:
-        """Return what is to be said of measuring a mode at (x, y), and remember it."""
+        """Return what is to be said of measuring a mode at (x, y), and remember it.
+
+        Args:
+            reader: Of the mode.
+            mode: Its name.
+            rid: The request.
+            position: Where the probe was sent, (2,), metres.
+            dealt: Arrays that give out recorded counts, pixel by pixel.
+        """
         told, grid = [], reader.grid
         if reader.fields:
             index, fraction = grid.locate(position[None, :])
@@ -29,7 +44,7 @@ class Visits:
             if fraction.any():
                 told.append(
                     f"between grid points, at row {row:.3f} and column {column:.3f}: "
-                    "values are interpolated"
+                    f"{_between(reader, dealt)}"
                 )
         inside = [
             low <= value <= high
@@ -57,3 +72,18 @@ class Visits:
             f"{int(off.sum())} of {len(off)} readings lay beyond the specimen, where "
             "the probe had drifted: there the value at its edge is given"
         ]
+
+
+def _between(reader: Reader, dealt: Container[str]) -> str:
+    """Say what is read between grid points: `Field.at` blends no whole numbers."""
+    nearest = [
+        one.name
+        for one in reader.fields
+        if one.dtype.kind not in "fc" or one.name in dealt
+    ]
+    if not nearest:
+        return "values are interpolated"
+    said = "values are those of the nearest grid point"
+    if len(nearest) == len(reader.fields):
+        return said
+    return f"values are interpolated, and of {', '.join(nearest)} {said[11:]}"

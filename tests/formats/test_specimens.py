@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from aemtwin.errors import BadFile, UnknownName
+from aemtwin.errors import BadConfig, BadFile, UnknownName
 from aemtwin.formats.nsid import open_nsid
 from aemtwin.formats.specimens import make_sample
 from aemtwin.sample import StoredArray
@@ -50,6 +50,11 @@ def test_an_axis_can_be_given_its_length():
 
 def test_a_length_for_an_axis_that_is_not_there_is_an_error():
     with pytest.raises(UnknownName, match="axis to calibrate"):
+        make_sample([image(units="px")], calibrate={"x": ("um", 1e-9)})
+
+
+def test_an_axis_in_metres_takes_no_other_length():
+    with pytest.raises(BadConfig, match="calibrated already, in nm"):
         make_sample([image(units="nm")], calibrate={"x": ("px", 1e-9)})
 
 

@@ -115,6 +115,20 @@ class Effect:
         """Return what tells one state from another; "" where nothing is kept."""
         return ""
 
+    def idle(self, scene: Scene) -> str:
+        """Return why this effect does nothing here, as a clause; "" where it acts."""
+        known = parameters(type(self))
+        tables = [name for name, about in known.items() if about.get("names")]
+        if not tables or any(v for n in tables for v in getattr(self, n).values()):
+            return ""
+        spec = scene.spec
+        arrays = [c.name for c in spec.channels] + [m.name for m in spec.modes]
+        return (
+            f"its table {tables[0]} is empty. Give it numbers in "
+            f"{known[tables[0]]['units']} by the names of arrays "
+            f"({', '.join(arrays)}), as `aemtwin list effects {self.name}` says"
+        )
+
     def settings(self) -> tuple[Parameter, ...]:
         """Return what `configure` can change because of this effect."""
         return ()

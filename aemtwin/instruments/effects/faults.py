@@ -38,6 +38,14 @@ class Faults(Effect):
     def start(self, scene: Scene) -> None:
         self._told: list[str] = []
 
+    def idle(self, scene: Scene) -> str:
+        if any((self.stuck, self.dropped, self.blanked, self.saturated)):
+            return ""
+        return (
+            "its chances stuck, dropped, blanked and saturated are all 0. Give one "
+            "of them, as effects={'faults': {'dropped': 0.01}}"
+        )
+
     def fault(self, shot: Shot) -> None:
         self._told = []
         if shot.call == "move_to" and self._happens(shot, "stuck", self.stuck):

@@ -68,6 +68,11 @@ class Tip(Effect):
     def digest(self) -> str:
         return hashed(self._shape)
 
+    def idle(self, scene: Scene) -> str:
+        if self.crash or _heights(scene.sample):
+            return ""
+        return "no channel is a height in a unit of length"
+
     def fault(self, shot: Shot) -> None:
         if shot.call == "pulse" or not self.crash:
             return

@@ -55,6 +55,11 @@ class Feedback(Effect):
         fields = {f.name: f for f in scene.sample.images}
         self._heights = {n for n, f in fields.items() if is_height(f)}
 
+    def idle(self, scene: Scene) -> str:
+        if any(is_height(image) for image in scene.sample.images):
+            return ""
+        return "no channel is a height in a unit of length"
+
     def settings(self) -> tuple[Parameter, ...]:
         return (
             Parameter(
@@ -197,6 +202,11 @@ class Cosmics(Effect):
         5e-5, "1/s", "hits of one channel, independent of each other", 0.0, 1e3
     )
     height: float = number(1500.0, "counts", "mean of a spike", 0.0, 1e9)
+
+    def idle(self, scene: Scene) -> str:
+        if any(mode.counts for mode in scene.spec.modes):
+            return ""
+        return "no mode holds counts. Say which does, as counts={'eels': 'expected'}"
 
     def start(self, scene: Scene) -> None:
         self._counted = {mode.name for mode in scene.spec.modes if mode.counts}

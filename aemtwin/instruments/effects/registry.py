@@ -71,6 +71,13 @@ def of_kind(kind: str) -> list[str]:
     return [n for n in EFFECTS if not (kinds := find(n).kinds) or kind in kinds]
 
 
+def offered(tables: Mapping[str, Any], kind: str) -> list[str]:
+    """Return what "all" turns on: what the tables state; without any, what suits."""
+    on = tables.get("on", [])
+    there = [*tables, *(on if isinstance(on, list) else ())]
+    return [name for name in of_kind(kind) if not tables or name in there]
+
+
 def chosen(
     tables: Mapping[str, Any],
     said: str | Sequence[str] | Mapping[str, Any] | None,
@@ -97,8 +104,7 @@ def chosen(
         if not isinstance(table, Mapping):
             raise BadFile(f"{origin} has effects.{name} = {table!r}; it is a table.")
         make(find(name), table, f"{origin}: [effects.{name}]")
-    there = [*stated, *(on if isinstance(on, list) else ())]
-    every = [n for n in of_kind(kind.name) if not tables or n in there]
+    every = offered(tables, kind.name)
     asked = _asked(on if said is None or said == "default" else said, every)
     for name in asked:
         kinds = find(name).kinds

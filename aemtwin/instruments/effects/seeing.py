@@ -167,6 +167,11 @@ class Writing(Effect):
     def digest(self) -> str:
         return hashed(self._domains)
 
+    def idle(self, scene: Scene) -> str:
+        if self.pulses(scene.sample):
+            return ""
+        return "no channel is the amplitude or the phase of a piezoresponse"
+
     def pulses(self, sample: Sample) -> tuple[Pulse, ...]:
         if not any(_piezo(image) for image in sample.images):
             return ()

@@ -60,6 +60,31 @@ class Model:
         """Return the axes of one measurement with these parameters."""
         raise NotImplementedError
 
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        """Refuse settings with which no measurement is possible, before they hold.
+
+        Raises:
+            OutOfRange: If there is none, whatever its place and parameters.
+        """
+
+    def require(
+        self,
+        maps: Mapping[str, Field],
+        settings: Mapping[str, float],
+        given: Mapping[str, float],
+    ) -> None:
+        """Refuse a measurement that is possible nowhere, before it is begun.
+
+        Args:
+            maps: Of the specimen, by the model's names.
+            settings: Those in effect.
+            given: The parameters of the measurement.
+
+        Raises:
+            OutOfRange: If these parameters and settings do not go together.
+        """
+        self.axes(given)  # parameters that describe no axis are refused there
+
     def values(self, view: View, given: Mapping[str, float]) -> NDArray[Any]:
         """Return what is recorded at every point of the view, (k, *spectral)."""
         raise NotImplementedError
@@ -91,6 +116,16 @@ class Reader(Protocol):
         """Return the dtype in which an array is given."""
         ...
 
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        """Refuse settings with which this mode measures nothing."""
+        ...
+
+    def require(
+        self, settings: Mapping[str, float], given: Mapping[str, float]
+    ) -> None:
+        """Refuse parameters that do not go with the settings."""
+        ...
+
     def read(
         self, points: Array, settings: Mapping[str, float], given: Mapping[str, float]
     ) -> dict[str, NDArray[Any]]:
@@ -114,6 +149,14 @@ class Played:
 
     def dtype(self, name: str) -> np.dtype[Any]:
         return next(field.dtype for field in self.fields if field.name == name)
+
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        """Take any: what was recorded is there."""
+
+    def require(
+        self, settings: Mapping[str, float], given: Mapping[str, float]
+    ) -> None:
+        """Take any, likewise."""
 
     def read(
         self, points: Array, settings: Mapping[str, float], given: Mapping[str, float]
@@ -145,6 +188,14 @@ class Computed:
 
     def dtype(self, name: str) -> np.dtype[Any]:
         return np.dtype(self.model.dtype)
+
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        self.model.require_settings(settings)
+
+    def require(
+        self, settings: Mapping[str, float], given: Mapping[str, float]
+    ) -> None:
+        self.model.require(self.maps, settings, _known(self.spec, given))
 
     def read(
         self, points: Array, settings: Mapping[str, float], given: Mapping[str, float]

@@ -21,6 +21,7 @@ from aemtwin.instruments.effects.seeing import focus, focusing
 from aemtwin.instruments.kinds import ELECTRON_C
 from aemtwin.instruments.modes.base import Model, View
 from aemtwin.instruments.synthetic import coreloss, diffraction, lowloss, xrays
+from aemtwin.sample import Field
 from aemtwin.specs import Axis, Parameter
 
 Array = NDArray[np.float64]
@@ -162,6 +163,21 @@ class Diffraction(Model):
         return tuple(
             Axis(name, "rad", along, "Scattering angle", "reciprocal")
             for name in ("theta_y", "theta_x")
+        )
+
+    def require(
+        self,
+        maps: Mapping[str, Field],
+        settings: Mapping[str, float],
+        given: Mapping[str, float],
+    ) -> None:
+        angles = self.axes(given)[0].values
+        diffraction.window(
+            float(np.mean(maps["potential"].grid.pixel)),
+            given["energy_ev"],
+            given["convergence_rad"],
+            focus(settings),
+            float(angles[1] - angles[0]),
         )
 
     def values(self, view: View, given: Mapping[str, float]) -> Array:

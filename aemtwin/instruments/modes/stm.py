@@ -70,6 +70,9 @@ class TunnelCurrent(Model):
     parameters: ClassVar[tuple[Parameter, ...]] = (*SWEEP, *TUNNEL)
     settings: ClassVar[tuple[Parameter, ...]] = FEEDBACK
 
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        _require_bias(settings[BIAS])
+
     def axes(self, given: Mapping[str, float]) -> tuple[Axis, ...]:
         return (_sweep(given),)
 
@@ -96,6 +99,9 @@ class TunnelConductance(Model):
         *TUNNEL,
     )
     settings: ClassVar[tuple[Parameter, ...]] = FEEDBACK
+
+    def require_settings(self, settings: Mapping[str, float]) -> None:
+        _require_bias(settings[BIAS])
 
     def axes(self, given: Mapping[str, float]) -> tuple[Axis, ...]:
         return (_sweep(given),)
@@ -166,6 +172,14 @@ def swept(
     return values * fall[:, None]
 
 
+def _require_bias(bias_v: float) -> None:
+    if bias_v == 0.0:
+        raise OutOfRange(
+            f"{BIAS} = 0 V carries no current, so the feedback has nothing to hold the "
+            f"tip by. Give a {BIAS} of either sign, beyond the gap of the specimen."
+        )
+
+
 def _require_gap(width_m: float, held_v: float, held_a: float) -> None:
     if width_m < NEAREST_M:
         raise OutOfRange(
@@ -190,8 +204,9 @@ def held_m(
         (k,), metres over the width of the gap.
 
     Raises:
-        OutOfRange: As `tunnelling.setpoint`: no height gives this current.
+        OutOfRange: If no height gives this current.
     """
+    _require_bias(bias_v)
     energy = _energies(bias_v, bias_v, gap)
     set_a = float(np.copysign(setpoint_a, bias_v))
     height = np.empty(len(states["gap_ev"]))
@@ -199,7 +214,14 @@ def held_m(
         part = slice(low, low + BLOCK)
         some = {name: one[part] for name, one in states.items()}
         density = tunnelling.local_density(energy, **some)
-        height[part] = tunnelling.setpoint(bias_v, set_a, energy, density, gap)
+        try:
+            height[part] = tunnelling.setpoint(bias_v, set_a, energy, density, gap)
+        except OutOfRange:
+            raise OutOfRange(
+                f"No height of the tip gives {setpoint_a:g} A at {bias_v:g} V here: no "
+                f"states lie within that bias. Configure a {BIAS} beyond the gap, of "
+                "either sign."
+            ) from None
     return height
 
 

@@ -92,7 +92,7 @@ def test_a_spectrum_that_is_not_counted_has_none():
 
 
 def test_an_ideal_twin_has_none_and_a_kind_without_a_camera_refuses_them():
-    twin = open_twin("raman_map", ideal=True, effects=ON)
+    twin = open_twin("raman_map", ideal=True)
     truth = twin.truth(points=[twin.describe().bounds[0]]).arrays["raman"]
     assert truth.max() < 1e4
     with pytest.raises(UnknownName, match="cosmics"):

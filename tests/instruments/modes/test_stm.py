@@ -168,8 +168,12 @@ def test_what_no_height_gives_is_refused():
     model = TunnelCurrent()
     with pytest.raises(OutOfRange, match="would touch"):
         record(model, USUAL, settings={"bias_v": 0.005, "setpoint_a": 1e-7})
-    with pytest.raises(OutOfRange, match="no height gives"):
+    with pytest.raises(OutOfRange, match=r"carries no current.*of either sign"):
         record(model, USUAL, settings={"bias_v": 0.0})
+    with pytest.raises(OutOfRange, match=r"No height.*of either sign"):
+        record(
+            model, {**USUAL, "floor": 0.0, "gap_ev": 3.0}, settings={"bias_v": -1e-6}
+        )
     states = {name: np.array([USUAL[name]]) for name in STATES}
     with pytest.raises(OutOfRange, match="lift"):
         swept(states, np.zeros(1), (0.6, 1e-10), Gap(), lift_m=-6e-10)
