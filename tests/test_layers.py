@@ -142,6 +142,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "listing": (ANYTHING,),
     "testing": (ANYTHING,),
     "cli": (ANYTHING,),
+    "about": (),
     "flags": ("config", "listing"),
     "options": (),
     "stopping": (),
