@@ -23,7 +23,7 @@ from rich.table import Table
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Decision, State
 from aemtwin.errors import BadJournal, MissingExtra
-from aemtwin.stopping import Stopping
+from aemtwin.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from aemtwin.runs import Run
@@ -45,7 +45,7 @@ class Watcher:
     """Told of each measurement; remembers the split of the time and the folder."""
 
     def __init__(
-        self, bar: Progress | None, console: Console, stopping: Stopping
+        self, bar: Progress | None, console: Console, stopping: Interrupts
     ) -> None:
         self.folder: Path | None = None
         self._stopping = stopping
@@ -133,10 +133,10 @@ def require_pictures() -> None:
 def progress() -> Iterator[Watcher]:
     """Show progress while the block runs: a bar on a terminal, lines elsewhere.
 
-    Ctrl-C stops cleanly meanwhile, as `aemtwin.stopping` says.
+    Ctrl-C stops cleanly meanwhile, as `aemtwin.interrupts` says.
     """
     console = Console(stderr=True)
-    with Stopping().listening() as stopping:
+    with Interrupts().listening() as stopping:
         if not sys.stderr.isatty():
             yield Watcher(None, console, stopping)
             return

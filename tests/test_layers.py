@@ -131,7 +131,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "scalarizers",
         "surrogates",
     ),
-    "screen": ("campaign", "config", "decisions", "runs", "stopping"),
+    "screen": ("campaign", "config", "decisions", "runs", "interrupts"),
     # what reads a run
     "plots": ("record", "journal", "metrics"),
     "report": ("record", "journal", "metrics", "plots"),
@@ -145,7 +145,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "about": (),
     "flags": ("config", "listing"),
     "options": (),
-    "stopping": (),
+    "interrupts": (),
     "__main__": ("cli",),
     "": (ANYTHING,),  # aemtwin/__init__.py: public names
 }

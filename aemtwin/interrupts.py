@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class Stopping:
+class Interrupts:
     """What Ctrl-C means at the moment; set it up with `listening`."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Stopping:
             raise KeyboardInterrupt
 
     @contextmanager
-    def listening(self) -> Iterator[Stopping]:
+    def listening(self) -> Iterator[Interrupts]:
         """Take Ctrl-C for this, where the thread may; others go on as before."""
         if threading.current_thread() is not threading.main_thread():
             yield self

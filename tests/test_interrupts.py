@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from aemtwin.stopping import Stopping
+from aemtwin.interrupts import Interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def ctrl_c() -> None:
 
 
 def test_once_waits_for_the_step(capsys):
-    with Stopping().listening() as stopping:
+    with Interrupts().listening() as stopping:
         stopping.begin()
         ctrl_c()
         assert "Stopping after this measurement" in capsys.readouterr().err
@@ -31,7 +31,7 @@ def test_once_waits_for_the_step(capsys):
 
 
 def test_twice_does_not_wait():
-    with Stopping().listening() as stopping:
+    with Interrupts().listening() as stopping:
         stopping.begin()
         ctrl_c()
         with pytest.raises(KeyboardInterrupt):
@@ -39,7 +39,7 @@ def test_twice_does_not_wait():
 
 
 def test_where_nothing_is_measured_once_is_enough():
-    with Stopping().listening() as stopping:
+    with Interrupts().listening() as stopping:
         with pytest.raises(KeyboardInterrupt):
             ctrl_c()
         stopping.step_done(more=False)
@@ -48,7 +48,7 @@ def test_where_nothing_is_measured_once_is_enough():
 
 
 def test_in_the_last_step_it_stops_before_scores_and_report():
-    with Stopping().listening() as stopping:
+    with Interrupts().listening() as stopping:
         stopping.begin()
         ctrl_c()
         with pytest.raises(KeyboardInterrupt):
@@ -57,6 +57,6 @@ def test_in_the_last_step_it_stops_before_scores_and_report():
 
 def test_afterwards_it_is_as_before():
     before = signal.getsignal(signal.SIGINT)
-    with Stopping().listening():
+    with Interrupts().listening():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
