@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aemtwin.acquisition.analytic import Context
 from aemtwin.acquisition.registry import Acquisition, Policy
+from aemtwin.acquisition.stopping import Rule, Standing, Verdict
 from aemtwin.decisions import Belief, State
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.inputs import View
@@ -23,6 +24,7 @@ from aemtwin.surrogates.base import (
     Cross,
     Draws,
     Joint,
+    Posterior,
     Resident,
     Surrogate,
     pad,
@@ -32,12 +34,25 @@ from aemtwin.terms import Terms
 from aemtwin.values import tamed
 
 
-def require_together(surrogate: Surrogate, acquire: Acquisition | Policy) -> None:
-    """Refuse an acquisition that asks for more than the surrogate has.
+def require_together(
+    surrogate: Surrogate, acquire: Acquisition | Policy, rule: Rule | None = None
+) -> None:
+    """Refuse an acquisition or a stopping rule that asks for more than there is.
 
     Raises:
         BadConfig: If they do not go together.
     """
+    if rule is not None and isinstance(acquire, Policy):
+        raise BadConfig(
+            f"The stopping rule {rule.name} reads what is believed, and {acquire.name} "
+            "believes nothing. Leave out stop, or choose an acquisition such as log_ei."
+        )
+    if getattr(rule, "joint", False) and not isinstance(surrogate, Joint):
+        raise BadConfig(
+            f"The stopping rule {getattr(rule, 'name', '')} reads how beliefs hang "
+            f"together, and {surrogate.name} has no method `covariance`. Choose gp or "
+            "bayes_gp, or the rule bounds, which any surrogate serves."
+        )
     needs = {
         "draws": (Draws, "a draw of the surrogate", "draw", "gp, bayes_gp, dkl or bnn"),
         "joint": (Joint, "how beliefs hang together", "covariance", "gp or bayes_gp"),
@@ -104,7 +119,7 @@ def believe(
         posterior = surrogate.predict(key_read, learned, view.X)
     mean = np.asarray(posterior.mean, np.float64)
     variance = np.asarray(posterior.variance, np.float64)
-    scores = np.where(closed, -np.inf, 0.0)
+    scores, verdict = np.where(closed, -np.inf, 0.0), None
     if not isinstance(acquire, Policy):
         draw, joint = None, None
         if getattr(acquire, "draws", False) and isinstance(surrogate, Draws):
@@ -121,6 +136,17 @@ def believe(
                 scores[terms.near] = -np.inf
             scores = terms.weigh(scores, getattr(acquire, "scores", "any"))
             info = {**info, **terms.info()}
+            if terms.rule is not None:
+                at = Posterior(mean, variance)
+                standing = Standing(
+                    at,
+                    ~closed,
+                    indices[valid],
+                    terms.decided,
+                    seed=(seed, len(indices)),
+                )
+                verdict = _verdict(terms.rule, standing, surrogate, learned, view)
+                info |= {"stop_value": verdict.value, "stop_limit": verdict.limit}
     return Belief(
         mean=mean,
         sd=np.sqrt(np.maximum(variance, 0.0)),
@@ -129,7 +155,23 @@ def believe(
         info=info,
         fit_s=fit_s,
         pool=pool,
+        verdict=verdict,
     )
+
+
+def _verdict(
+    rule: Rule, standing: Standing, surrogate: Surrogate, learned: Any, view: View
+) -> Verdict:
+    """Ask a rule, which may read covariances among candidates."""
+    if getattr(rule, "joint", False) and isinstance(surrogate, Joint):
+        joint = surrogate.covariance
+
+        def among(indices: NDArray[np.int64]) -> NDArray[np.float64]:
+            at = view.X[indices]
+            return joint(learned, at, at).covariance
+
+        standing = standing._replace(among=among)
+    return rule(standing)
 
 
 def _joint(

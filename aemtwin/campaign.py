@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from aemtwin import acquisition, designs, documents, scalarizers, surrogates
+from aemtwin.acquisition import stopping
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
 from aemtwin.beliefs import believe, latent_of, require_together
@@ -87,7 +88,10 @@ class Campaign:
         self.acquire = acquisition.get(
             config.acquisition.name, **config.acquisition.params
         )
-        require_together(self.surrogate, self.acquire)
+        said = config.stop
+        self.rule = None if said is None else stopping.get(said.name, **said.params)
+        require_together(self.surrogate, self.acquire, self.rule)
+        self.ended = ""  # why it ended before all steps, by the stopping rule
         self.shape = config.candidates or self.mode.shape or CANDIDATES
         self._bounds = self.mode.extent or self.spec.bounds
         self.candidates = designs.candidate_grid(self._bounds, self.shape)
@@ -157,9 +161,11 @@ class Campaign:
         return min(self.config.first + self.config.steps, self.view.count)
 
     def step(self, state: State) -> tuple[State, Decision]:
-        """Decide, measure, record: one turn of the loop."""
+        """Decide, measure, record: one turn of the loop; or say that it ends."""
         begin = time.perf_counter()
         decision = self.ask(state)
+        if decision.ends:
+            return state, decision
         measurement = self.measure(decision)
         decision.timings["total_s"] = time.perf_counter() - begin
         return self.tell(state, decision, measurement), decision
@@ -200,7 +206,9 @@ class Campaign:
         """Return what else a decision weighs; nothing is asked where nothing is."""
         done = np.array(state.indices, np.int64)
         field = self.candidates, self.view.allowed, done
-        return terms_of(self.config.search, self.instrument, *field, self._arguments)
+        terms = terms_of(self.config.search, self.instrument, *field, self._arguments)
+        decided = len(state.indices) - len(self._first)
+        return terms._replace(rule=self.rule, decided=decided)
 
     def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""
@@ -252,9 +260,15 @@ class Campaign:
         state: State,
         on_step: Callable[[State, Decision], None] | None = None,
     ) -> State:
-        """Step until the run is whole; `on_step` is told of each measurement."""
+        """Step until the run is whole; `on_step` is told of each measurement.
+
+        Where the stopping rule ends it, `ended` says why.
+        """
         while len(state.indices) < self.steps():
             state, decision = self.step(state)
+            if decision.ends:
+                self.ended = f"stopping rule {decision.ends}"
+                break
             if on_step is not None:
                 on_step(state, decision)
         return state

@@ -106,6 +106,7 @@ def run(
     scalarizer: options.Scalarizer = None,
     surrogate: options.Surrogate = None,
     acquisition: options.Acquisition = None,
+    stop: options.Stop = None,
     images: options.Images = None,
     patch: Annotated[int | None, Parameter(help="Pixels of a patch a side.")] = None,
     steps: options.Steps = None,
@@ -131,6 +132,7 @@ def run(
         "scalarizer": scalarizer,
         "surrogate": surrogate,
         "acquisition": acquisition,
+        "stop": stop,
         "steps": steps,
         "first": first,
         "seed": seed,
@@ -152,8 +154,7 @@ def run(
     elif described:
         said = ", ".join(f"--{key.replace('_', '-')}" for key in described)
         raise BadConfig(f"{said} can only describe a --twin; name one.")
-    seen = {"channels": images, "size": patch}
-    changes["inputs"] = {k: v for k, v in seen.items() if v is not None} or None
+    changes["inputs"] = flags.described(channels=images, size=patch) or None
     if experiment is None:
         config = configuration.build({}, changes, origin="the flags")
     else:

@@ -152,6 +152,7 @@ class CampaignConfig(BaseModel):
     acquisition: Part = Part(name="log_ei")
     inputs: Inputs = Inputs()
     search: Search = Search()
+    stop: Part | None = None  # a stopping rule; None: all steps
     first: int = Field(10, ge=1)  # points before the surrogate decides
     steps: int = Field(50, ge=0)  # points that it decides
     seed: int = Field(0, ge=0, lt=2**63)
@@ -163,7 +164,7 @@ class CampaignConfig(BaseModel):
     baseline: bool = True  # measure a random run too, where the truth is known
     out: str = "runs"
 
-    @field_validator("scalarizer", "surrogate", "acquisition", mode="before")
+    @field_validator("scalarizer", "surrogate", "acquisition", "stop", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if not isinstance(value, str):

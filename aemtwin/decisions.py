@@ -9,13 +9,16 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import Scalarizer
+
+if TYPE_CHECKING:
+    from aemtwin.acquisition.stopping import Verdict
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Belief:
     fit_s: float
     latent: NDArray[np.float64] | None = None  # (m, k), where the surrogate has one
     pool: Any = None  # what the next belief may go on from, and use up
+    verdict: Verdict | None = None  # of the stopping rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,12 @@ class Decision:
     phase: str  # "first" or "search"
     belief: Belief | None = None
     timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ends(self) -> str:
+        """Why there is nothing more to measure, by the stopping rule; "" otherwise."""
+        verdict = None if self.belief is None else self.belief.verdict
+        return verdict.why if verdict is not None and verdict.stop else ""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,11 @@ def close(
     """Write how the run ended: "success", "abort" or "fail"."""
     if is_whole(campaign.journal.folder) or "start" not in campaign.journal.names:
         return
-    reason = "" if error is None else f"{type(error).__name__}: {error}".rstrip(": ")
+    reason = (
+        campaign.ended
+        if error is None
+        else f"{type(error).__name__}: {error}".rstrip(": ")
+    )
     found = written(campaign.journal.folder)
     campaign.journal.append(
         "stop",
@@ -159,19 +163,24 @@ def _score(campaign: Campaign, state: State, belief: Belief | None) -> None:
     label = name if policy else f"{config.surrogate.name} + {name}"
     methods = {label: (state, belief)}
     if config.baseline and name != "random":
-        methods["random"] = _baseline(campaign, sought)
+        methods["random"] = _baseline(campaign, sought, len(state.indices))
     scores = scoring.table(truth, methods, read_run(folder))
     campaign.journal.save_json(journal.SCORES, scores)
 
 
-def _baseline(campaign: Campaign, sought: Scalarizer) -> tuple[State, Belief | None]:
+def _baseline(
+    campaign: Campaign, sought: Scalarizer, measured: int
+) -> tuple[State, Belief | None]:
     """Measure at random on the same twin, as often, after the same first points.
 
     Request ids share step and part with the run, so that noise is drawn alike. It sees
     the run's first frame, and seeks what the run sought in the end.
     """
+    said = campaign.config.model_dump() | {"stop": None}
     changed: dict[str, Any] = {"acquisition": {"name": "random"}, "baseline": False}
-    config = configuration.build(campaign.config.model_dump(), changed)
+    if campaign.ended:
+        changed["steps"] = max(0, measured - campaign.config.first)
+    config = configuration.build(said, changed)
     frame = journal.spectrum_path(campaign.journal.folder, 0)
     with Journal(campaign.journal.folder / "random") as record:
         if frame.exists():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aemtwin import about, acquisition, scalarizers, surrogates
+from aemtwin.acquisition import stopping
 from aemtwin.errors import BadFile, unknown
 from aemtwin.formats import catalog, nsid
 from aemtwin.instruments.effects import registry as effects
@@ -38,6 +39,7 @@ def sections(what: str | None = None) -> dict[str, dict[str, str]]:
         "scalarizers": scalarizers.available,
         "surrogates": surrogates.available,
         "acquisitions": acquisition.available,
+        "stopping": stopping.available,
         "plots": _plots,
     }
     if what is not None and what not in tellers:
@@ -49,7 +51,7 @@ def details(what: str, name: str) -> str:
     """Return what a surrogate, an acquisition or a scalarizer does and takes.
 
     Args:
-        what: "surrogates", "acquisitions" or "scalarizers".
+        what: "surrogates", "acquisitions", "stopping" or "scalarizers".
         name: One of its names.
 
     Returns:
@@ -62,6 +64,7 @@ def details(what: str, name: str) -> str:
     rooms = {
         "surrogates": surrogates.registry,
         "acquisitions": acquisition.registry,
+        "stopping": stopping,
         "scalarizers": scalarizers.registry,
     }
     if what in ("effects", "modes"):

@@ -73,6 +73,10 @@ Scalarizer = Annotated[
 Surrogate = Annotated[
     str | None, Parameter(help="Model: gp, dkl, bayes_gp; `aemtwin list`.")
 ]
+Stop = Annotated[
+    str | None,
+    Parameter(help="When to end early: regret:margin=2; `aemtwin list stopping`."),
+]
 Acquisition = Annotated[
     str | None, Parameter(help="Such as log_ei, thompson, random; `aemtwin list`.")
 ]

@@ -166,6 +166,9 @@ def summary(done: Run) -> str:
     )
     if best["true_value"] is not None:  # what was read is noisy, what is true is not
         found += f"; the truth there is {best['true_value']:.4g}"
+    why = (done.record.stop or {}).get("reason")
+    if why:
+        found += f"; ended after {len(done.record.events)} by the {why}"
     identity = done.record.start["instrument"]["identity"]
     if identity.get("calibrated") is False:
         found += "; lengths are not calibrated: one unit of the file counts as 1 nm"

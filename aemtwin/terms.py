@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from aemtwin.acquisition.cost import Cost
 from aemtwin.acquisition.penalties import exclude
+from aemtwin.acquisition.stopping import Rule
 from aemtwin.config import Search
 from aemtwin.instruments.protocol import Instrument
 
@@ -28,6 +29,8 @@ class Terms(NamedTuple):
     apart_m: float = 0.0  # the radius of that, less than asked where all were near
     seconds: Array | None = None  # (m,), that a measurement of each would take
     travel: float = 0.0  # weight of these
+    rule: Rule | None = None  # that says when to end
+    decided: int = 0  # measurements that the surrogate has decided on
 
     def weigh(self, scores: Array, kind: Any) -> Array:
         """Return the scores less what each candidate costs; −∞ stays."""

@@ -59,7 +59,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "patches": (),
     "config": ("scalarizers",),
     # where the halves meet; of a microscope the loop knows the protocol alone
-    "decisions": ("measurement", "scalarizers"),
+    "decisions": ("acquisition.stopping", "measurement", "scalarizers"),
     "inputs": ("config", "designs", "measurement", "patches"),
     "terms": ("acquisition", "config", "instruments.protocol"),
     "beliefs": (

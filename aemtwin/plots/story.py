@@ -62,6 +62,8 @@ def status(record: RunRecord) -> str:
         reason = str(record.stop.get("reason") or "no reason was given").rstrip(".")
         if word := words.get(record.stop["exit_status"]):
             said.append(f"This run {word}: {reason}.")
+        elif record.stop.get("reason"):
+            said.append(f"This run ended before all its steps, by the {reason}.")
     if lost := failures(record):
         spots = "1 spot was" if lost == 1 else f"{lost} spots were"
         said.append(f"{spots} skipped, since the instrument could not measure there.")
