@@ -5,10 +5,10 @@
 On 24 x 24 candidates a search of `gp` and log_ei begins with 10 points and has 70 more;
 measurements have noise of 0.05, fields a standard deviation of 1. Every rule looks on
 at the same searches and is asked before each measurement. A stop is wrong if some
-candidate is better than the one with the highest mean among those measured by more than
-the margin, 0.1. Fields: "prior", smooth ones that `gp` expects (Matérn-5/2, lengths 0.12
-to 0.35 of the side); "domains", the same cut into plateaus with walls of one pixel; and
-"needle", with one spot more, twice as high as the field and one pixel wide.
+candidate is better by more than 0.1, the margin, than the measured one with the highest
+mean. Fields: "prior", smooth ones that `gp` expects (Matérn-5/2, lengths 0.12 to 0.35
+of the side); "domains", the same cut into plateaus, with walls of one pixel; "needle",
+with one spot more, twice as high as the field and one pixel wide.
 """
 
 from __future__ import annotations

@@ -257,10 +257,15 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     ('band_intensity', {'low': 1.5, 'high': 1.9})
     >>> parse("my_lab.loops:imprint")
     ('my_lab.loops:imprint', {})
+    >>> parse("dkl:members=2,network=my_nets:Net")
+    ('dkl', {'members': 2, 'network': 'my_nets:Net'})
     """
-    name, colon, rest = text.strip().rpartition(":")
-    if not colon or "=" not in rest:
-        return text.strip(), {}
+    text = text.strip()
+    head, equals, _ = text.partition("=")  # a value may hold a colon as well
+    name, colon, _ = head.rpartition(":")
+    if not colon or not equals:
+        return text, {}
+    rest = text[len(name) + 1 :]
     params: dict[str, Any] = {}
     for part in rest.split(","):
         key, equals, value = (word.strip() for word in part.partition("="))

@@ -19,39 +19,21 @@ from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 from numpy.typing import NDArray
 
+from aemtwin.surrogates.base import Info
+from aemtwin.surrogates.deep import Design, Fitted, embed, evidence, prior
 from aemtwin.surrogates.exact import (
     MEAN_SD,
     Hyper,
     condition,
-    covariance,
     natural,
     read,
     standardise,
 )
-from aemtwin.surrogates.networks import Features, parameter_shapes, summarise
+from aemtwin.surrogates.modules import begun
 
 SHARES = 8  # at least, into which points are dealt out
 CAUTION = 10.0  # points' worth of trust in the variance that the members state
 WILD = 25.0  # squared error in variances beyond which a point counts no more
-PRIOR_SD = 1.0, 1.0, 1.5  # of the logarithms of scale, lengths, noise
-
-
-class Design(NamedTuple):
-    """What is settled when a program is compiled."""
-
-    hidden: tuple[int, ...]
-    features: int
-    members: int
-    coordinates: int
-    size: int
-    kernel: str
-    learning_rate: float
-    weight_prior: float
-
-    @property
-    def network(self) -> Features:
-        """The net of each member."""
-        return Features(self.hidden, self.features)
 
 
 class Members(NamedTuple):
@@ -59,30 +41,6 @@ class Members(NamedTuple):
 
     weights: dict[str, Any]  # (members, ...) float32
     theta: Any  # (members, features + coordinates + 2) float64, logs as in `prior`
-
-
-class Fitted(NamedTuple):
-    """Members, conditioned on all points; what `exact.read` takes, stacked."""
-
-    weights: dict[str, Array]
-    hyper: Hyper  # scale and noise times the root of the calibration
-    Z: Array  # (members, N, features + coordinates)
-    mask: Array  # (N,)
-    L: Array  # (members, N, N)
-    alpha: Array  # (members, N)
-    best: Array  # (), the member with the highest evidence
-
-
-def prior(features: int, coordinates: int) -> tuple[NDArray[np.float64], ...]:
-    """Return median and sd of theta's normal prior: y has sd 1, X fills a unit box.
-
-    Medians: scale 1, length of a feature 1 and of a coordinate 0.25·√c, noise 0.1.
-    """
-    length = np.log(0.25 * np.sqrt(coordinates))
-    median = [0.0, *[0.0] * features, *[length] * coordinates, np.log(0.1)]
-    scale_sd, length_sd, noise_sd = PRIOR_SD
-    sd = [scale_sd, *[length_sd] * (features + coordinates), noise_sd]
-    return np.array(median), np.array(sd)
 
 
 def trained_on(mask: Array, members: int) -> Array:
@@ -97,63 +55,22 @@ def trained_on(mask: Array, members: int) -> Array:
     return mask & (after > 1)
 
 
-def fresh(key: Array, design: Design, p: int) -> Members:
-    """Return members over p inputs: weights from N(0, 1), theta at its median."""
-    shapes = parameter_shapes(design.network, p)
-    lengths = [int(np.prod(shape)) for shape in shapes.values()]
-    ends = np.cumsum(lengths)
-    flat = jax.random.normal(key, (design.members, int(ends[-1])), jnp.float32)
+def blank(design: Design, d: int) -> Members:
+    """Return members over d columns, before any data."""
     weights = {
-        name: flat[:, end - length : end].reshape(-1, *shape)
-        * (0.0 if len(shape) == 1 else 1.0)  # a bias begins at 0
-        for (name, shape), length, end in zip(
-            shapes.items(), lengths, ends.tolist(), strict=True
-        )
+        name: np.zeros((design.members, *shape), np.float32)
+        for name, shape in design.shapes(d).items()
     }
     median, _ = prior(design.features, design.coordinates)
+    return Members(weights, np.tile(median, (design.members, 1)))
+
+
+def fresh(key: Array, design: Design, row: tuple[int, ...] | int) -> Members:
+    """Return members over rows of that shape: random weights, theta at its median."""
+    shape = row if isinstance(row, tuple) else (row,)
+    weights = begun(key, design.network, shape, design.features, design.members)
+    median, _ = prior(design.features, design.coordinates)
     return Members(weights, jnp.tile(median, (design.members, 1)))
-
-
-def embed(weights: dict[str, Array], inputs: Array, X: Array, design: Design) -> Array:
-    """Return where the kernel sees the rows of X: features, then coordinates."""
-    z = jnp.asarray(design.network.apply({"params": weights}, inputs))
-    return jnp.concatenate([z.astype(X.dtype), X[:, : design.coordinates]], axis=1)
-
-
-def evidence(
-    theta: Array, Z: Array, u: Array, mask: Array, *, kernel: str
-) -> tuple[Array, Array, Array]:
-    """Return the negative log likelihood and its slopes, in theta and in Z.
-
-    The constant mean has the prior N(0, `exact.MEAN_SD`²), is set to its best value,
-    and its share of that prior counts with the value.
-
-    Args:
-        theta: Logarithms of scale, lengths and noise, (k + 2,).
-        Z: Rows as the kernel sees them, (N, k).
-        u: Standardised values, (N,), 0 where padded.
-        mask: True where a point counts, (N,).
-        kernel: "matern52" or "rbf".
-
-    Returns:
-        Value (), slopes (k + 2,) and (N, k).
-
-    Source: Rasmussen and Williams (2006), eqs. 2.30 and 5.9; Wilson et al. (2016),
-    AISTATS, eq. 6 for the chain to the net.
-    """
-    K, pull = jax.vjp(  # derivatives of K alone: those of the factor are known
-        lambda t, at: covariance(kernel, natural(t), at, mask, 0.0, 1e-10), theta, Z
-    )
-    L, ones = lax.linalg.cholesky(K, symmetrize_input=False), mask.astype(K.dtype)
-    L_inv = solve_triangular(L, jnp.eye(K.shape[0], dtype=K.dtype), lower=True)
-    w, w1 = L_inv @ jnp.where(mask, u, 0.0), L_inv @ ones
-    mean = (w1 @ w) / (w1 @ w1 + MEAN_SD**-2)
-    e = w - mean * w1
-    alpha = e @ L_inv
-    value = 0.5 * e @ e + jnp.sum(jnp.log(jnp.diag(L)))
-    value = value + 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(ones)
-    slopes = pull(0.5 * (L_inv.T @ L_inv - jnp.outer(alpha, alpha)))
-    return value + 0.5 * (mean / MEAN_SD) ** 2, *slopes
 
 
 def train(
@@ -297,7 +214,7 @@ def learn(
         The members, these conditioned on all points, and what is told of them: density
         is that of what each held back; NaN where it is nothing, -inf where it failed.
     """
-    inputs = summarise(X, coordinates=design.coordinates, size=design.size)
+    inputs = design.seen(X)
     u, shift, spread = standardise(y, mask)
     seen = trained_on(mask, design.members)
 
@@ -309,7 +226,7 @@ def learn(
         )
         return chosen
 
-    begin = choose(cold, fresh(key, design, inputs.shape[1]), members)
+    begin = choose(cold, fresh(key, design, inputs.shape[1:]), members)
     ends = jax.vmap(lambda m, s: train(m, inputs, X, u, s, steps, design))(begin, seen)
     members = choose(active, ends, begin)
 
@@ -345,3 +262,68 @@ def learn(
         "calibration": widen,
     }
     return members, Fitted(members.weights, hyper, whole.Z, mask, L, alpha, best), told
+
+
+def fit(
+    key: Array,
+    members: Members,
+    density: NDArray[np.float64],
+    data: tuple[Any, Any, Any],
+    *,
+    first: bool,
+    search: bool,
+    steps: int,
+    cold_steps: int,
+    drift: float,
+    design: Design,
+) -> tuple[Members, NDArray[np.float64], Fitted, Info]:
+    """Fit an ensemble: train it, and once more from a random start what has drifted.
+
+    Args:
+        key: A JAX key, used here and nowhere else.
+        members: Where they begin.
+        density: Of what each missed when it last began, (members,); NaN: not known.
+        data: X, y and mask, padded.
+        first: Whether all begin anew.
+        search: Whether any is trained; always so at first.
+        steps: Of Adam, from where a member was.
+        cold_steps: Of Adam, from a random beginning.
+        drift: Nats a point that a member may lose before it begins anew.
+        design: Settled when compiled.
+
+    Returns:
+        Members, density, these conditioned on all points, and what is told of them.
+    """
+    cold = np.full(design.members, first)
+
+    def run(at: Members, cold: NDArray[np.bool_], steps: int) -> Any:
+        active = cold if cold.any() else np.full(design.members, search)
+        count = np.asarray(steps, np.int64)
+        found, fitted, told = learn(key, at, cold, active, count, *data, design=design)
+        return found, fitted, jax.device_get(told)
+
+    members, at, told = run(members, cold, cold_steps if first else steps * search)
+    unknown = cold | ~np.isfinite(density)  # no density yet to count a fall from
+    reference = np.where(unknown, told["density"], density)
+    drifted = np.zeros_like(cold)
+    if search:  # one that is NaN, with nothing held back, has not fallen
+        fell = told["density"] < reference - drift
+        drifted = ~cold & (fell | np.isneginf(told["density"]))
+    if drifted.any():
+        members, at, told = run(members, drifted, cold_steps)
+        reference = np.where(drifted, told["density"], reference)
+    info = _plain(told, reference) | {"restarts": int(drifted.sum())}
+    return jax.device_get(members), reference, at, info
+
+
+def _plain(told: dict[str, Any], reference: NDArray[np.float64]) -> Info:
+    """Return plain numbers for people, averaged over members."""
+    held = told.pop("held")
+    density, finite = told.pop("density"), np.isfinite(told["nll"]).all()
+    finite &= not np.isneginf(density).any()
+    kept = np.where(np.isfinite(density), density, 0.0)
+    falls = (reference - kept)[np.isfinite(reference)]
+    info: Info = {name: float(np.mean(value)) for name, value in told.items()}
+    info["held_back"] = float(kept @ held / max(held.sum(), 1))
+    info["drift"] = float(falls.max()) if falls.size else 0.0
+    return info | {"finite": int(finite)}

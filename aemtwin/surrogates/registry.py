@@ -21,7 +21,7 @@ GROUP = "aemtwin.surrogates"
 BUILT_IN = {  # name -> where it is, and one line for people
     "dkl": (
         "aemtwin.surrogates.dkl:DKL",
-        "deep kernels over image patches and position, an ensemble (Flax)",
+        "deep kernels over image patches and position: ensemble, SVI or NUTS (Flax)",
     ),
     "gp": (
         "aemtwin.surrogates.gp:GP",

@@ -31,6 +31,11 @@ CHEAP: dict[str, dict[str, Any]] = {  # settings that cost little; others: the d
     "dkl": {"members": 2},
     "bnn": {"samples": 8, "hidden": (8,), "warmup": 4, "depth": 4},
 }
+KINDS: dict[str, dict[str, Any]] = {  # other inferences and nets, by the name they have
+    "dkl:svi": {"inference": "svi", "members": 4, "cold_steps": 300},
+    "dkl:bayes": {"inference": "bayes", "chains": 2, "samples": 16, "rounds": 2},
+    "dkl:cnn": {"network": "cnn", "members": 2, "size": 2, "coordinates": 1},
+}
 QUICK = {"gp", "bayes_gp", "dkl"}  # held to all but `DEAR` laws by default
 DEAR = {  # laws that compile for another capacity or number of candidates
     "padding_does_not_matter",
@@ -41,11 +46,14 @@ DEAR = {  # laws that compile for another capacity or number of candidates
 @cache
 def of(name: str) -> Learner:
     """Return the learner of a surrogate; laws share what it has fitted."""
+    if name in KINDS:
+        surrogate, columns = name.partition(":")[0], 5 if name == "dkl:cnn" else 2
+        return Learner(lambda: get(surrogate, **KINDS[name]), columns)
     return Learner(lambda: get(name, **CHEAP.get(name, {})))
 
 
 def pairs():
-    for name in sorted(available()):
+    for name in sorted({*available(), *KINDS}):
         for law in SURROGATE_LAWS:
             slow = name not in QUICK or (name != "gp" and law in DEAR)
             marks = [pytest.mark.slow] if slow else []
@@ -91,6 +99,6 @@ def test_the_first_step_at_a_capacity_is_three_programs_or_less(name):
 
 
 def test_all_that_is_registered_is_checked():
-    assert {name for name, *_ in (p.values for p in pairs())} == set(available())
+    assert {name for name, *_ in (p.values for p in pairs())} == {*available(), *KINDS}
     assert set(CHEAP) | QUICK <= set(available())
     assert not jax.config.jax_enable_x64
