@@ -9,7 +9,6 @@ Each program is compiled once for each capacity of `base.bucket`.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,6 +55,46 @@ class BayesGPState(NamedTuple):
     level: NDArray[np.float64]  # (2,), shift and spread of y at the last sampling
     fitted: int  # number of points at the last sampling; 0: never
     mixture: Mixture | None = None
+
+
+def require_settings(surrogate: Any) -> None:
+    """Require the settings of a surrogate that samples to be such as it can use.
+
+    Raises:
+        BadConfig: If they are not.
+    """
+    told, chains = f"The surrogate {surrogate.name} got", surrogate.chains
+    for field, least in LEAST.items():
+        value = getattr(surrogate, field)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise BadConfig(
+                f"{told} {field} = {value!r}; it takes a whole number from {least} on. "
+                f"Leave it out for the default {getattr(type(surrogate), field)}."
+            )
+    most = chains * surrogate.samples
+    if surrogate.kept > most:
+        raise BadConfig(
+            f"{told} kept = {surrogate.kept}; {chains} chains of {surrogate.samples} "
+            f"samples have {most} draws. Keep fewer, or raise samples."
+        )
+    if not surrogate.agree > 1.0:  # also catches NaN
+        raise BadConfig(
+            f"{told} agree = {surrogate.agree!r}; r-hat is about 1 where chains agree, "
+            f"so it takes a number above 1. {type(surrogate).agree:g} is usual."
+        )
+
+
+def warn_apart(surrogate: Any, info: Info, n: int) -> None:
+    """Tell where chains that had all their rounds still disagree."""
+    rounds, agree = surrogate.rounds, surrogate.agree
+    if info["rounds"] < rounds or info["r_hat"] <= max(agree, APART):
+        return
+    log.warning(
+        "%s still has chains that disagree on %d points after all of its rounds = %d: "
+        "r-hat is %.3g, where agree = %g was asked for. Mean and variance depend on "
+        "the seed; raise rounds in [surrogate].",
+        *(surrogate.name, n, rounds, info["r_hat"], agree),
+    )
 
 
 @partial(
@@ -141,25 +180,7 @@ class BayesGP(Reader):
         named(self.kernel)
         if self.mean not in MEANS:
             raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
-        for field, least in LEAST.items():
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise BadConfig(
-                    f"The surrogate bayes_gp got {field} = {value!r}; it takes a whole "
-                    f"number from {least} on. Leave it out for the default "
-                    f"{inspect.signature(BayesGP).parameters[field].default}."
-                )
-        if self.kept > self.chains * self.samples:
-            raise BadConfig(
-                f"The surrogate bayes_gp got kept = {self.kept}; {self.chains} chains "
-                f"of {self.samples} samples have {self.chains * self.samples} draws. "
-                "Keep fewer, or raise samples."
-            )
-        if not self.agree > 1.0:  # also catches NaN
-            raise BadConfig(
-                f"The surrogate bayes_gp got agree = {self.agree!r}; r-hat is about 1 "
-                "where chains agree, so it takes a number above 1. 1.05 is usual."
-            )
+        require_settings(self)
 
     def init(self, d: int) -> BayesGPState:
         draws = prior_draws(self.chains, self.samples, self.kernel, d)
@@ -190,7 +211,7 @@ class BayesGP(Reader):
             state = state._replace(mixture=mixture)
             info = told | self._told(state, d)
         if due:
-            self._warn(info, n)
+            warn_apart(self, info, n)
         return state, info | {"n": n, "searched": int(due)}
 
     def _shape(self, d: int) -> tuple[int, int, int]:
@@ -241,8 +262,8 @@ class BayesGP(Reader):
             )
         labels = named(self.kernel).labels(d)
         return {
-            "r_hat": _plain(apart, HIGHEST),
-            "ess": _plain(size, 0.0),
+            "r_hat": plain(apart, HIGHEST),
+            "ess": plain(size, 0.0),
             "step_size": float(state.chains.step),
             "scale": float(middle.scale),
             "noise_sd": float(middle.noise),
@@ -252,20 +273,6 @@ class BayesGP(Reader):
             "finite": int(np.all(np.isfinite(mixture.alpha))),
             "capacity": int(mixture.mask.shape[0]),
         }
-
-    def _warn(self, info: Info, n: int) -> None:
-        """Tell where chains that had all their rounds still disagree."""
-        if info["rounds"] < self.rounds or info["r_hat"] <= max(self.agree, APART):
-            return
-        log.warning(
-            "bayes_gp still has chains that disagree on %d points after all of its "
-            "rounds = %d: r-hat is %.3g, where agree = %g was asked for. Mean and "
-            "variance depend on the seed; raise rounds in [surrogate].",
-            n,
-            self.rounds,
-            info["r_hat"],
-            self.agree,
-        )
 
     def carry(self, state: BayesGPState) -> dict[str, NDArray[Any]]:
         return {
@@ -290,6 +297,6 @@ class BayesGP(Reader):
         return BayesGPState(Chains(draws, step), level, fitted)
 
 
-def _plain(value: Any, undefined: float) -> float:
+def plain(value: Any, undefined: float) -> float:
     """Return a number for people, `undefined` where it is none, at most `HIGHEST`."""
     return float(np.nan_to_num(value, nan=undefined, posinf=HIGHEST).clip(0.0, HIGHEST))

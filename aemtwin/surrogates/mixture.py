@@ -214,25 +214,44 @@ def moments(mix: Mixture, candidates: Array, *, kernel: str) -> Posterior:
 
 @partial(jax.jit, static_argnames="kernel")
 def joint(mix: Mixture, points: Array, candidates: Array, *, kernel: str) -> Cross:
+    """Return the covariance of f at k points with f at m candidates, and the noise."""
+    at = points, candidates
+    middle = tuple(jnp.asarray(moments(mix, X, kernel=kernel).mean) for X in at)
+    own = jnp.asarray(mix.hyper.mean)[:, None]
+    return covaried(mix, at, (own, own), middle, kernel=kernel)
+
+
+def covaried(
+    mix: Mixture,
+    at: tuple[Array, ...],
+    own: tuple[Array, ...],
+    middle: tuple[Array, ...],
+    *,
+    kernel: str,
+) -> Cross:
     """Return the covariance of f at k points with f at m candidates, and the noise.
+
+    Args:
+        mix: The mixture; means of its hyperparameters do not count here.
+        at: Points, (k, d), and candidates, (m, d).
+        own: Prior mean of each process there, (s, k) and (s, m), or (s, 1).
+        middle: Posterior mean of all together there, (k,) and (m,).
+        kernel: As `composed.named` takes it.
 
     Source: Rasmussen and Williams (2006), eq. 2.24, and the law of total covariance.
     """
-    middle = (
-        moments(mix, points, kernel=kernel).mean,
-        moments(mix, candidates, kernel=kernel).mean,
-    )
+    points, candidates = at
 
     def add(sums: tuple[Array, Array], one: Any) -> tuple[tuple[Array, Array], None]:
-        weight, hyper, L, alpha = one
+        weight, hyper, L, alpha, near, far = one
 
-        def half(at: Array) -> tuple[Array, Array]:
+        def half(at: Array, mean: Array) -> tuple[Array, Array]:
             K = between(kernel, hyper, mix.X, at)
             K = jnp.where(mix.mask[:, None], K, 0.0)
-            return solve_triangular(L, K, lower=True), hyper.mean + alpha @ K
+            return solve_triangular(L, K, lower=True), mean + alpha @ K
 
         def count(sums: tuple[Array, Array]) -> tuple[Array, Array]:
-            (V, mean), (W, other) = half(points), half(candidates)
+            (V, mean), (W, other) = half(points, near), half(candidates, far)
             own = between(kernel, hyper, points, candidates) - V.T @ W
             apart = jnp.outer(mean - middle[0], other - middle[1])
             return sums[0] + weight * (own + apart), sums[1] + weight * hyper.noise**2
@@ -241,7 +260,7 @@ def joint(mix: Mixture, points: Array, candidates: Array, *, kernel: str) -> Cro
 
     k, m, dtype = len(points), len(candidates), mix.alpha.dtype
     begin = jnp.zeros((k, m), dtype), jnp.zeros(k, dtype)
-    each = mix.weight, mix.hyper, mix.L, mix.alpha
+    each = mix.weight, mix.hyper, mix.L, mix.alpha, *own
     found, _ = lax.scan(add, begin, each)
     return Cross(*found)  # type: ignore[arg-type]
 

@@ -31,6 +31,10 @@ BUILT_IN = {  # name -> where it is, and one line for people
         "aemtwin.surrogates.bayes_gp:BayesGP",
         "gp, averaged over its hyperparameters (NumPyro NUTS)",
     ),
+    "structured_gp": (
+        "aemtwin.surrogates.structured_gp:StructuredGP",
+        "gp about physical models of your own, weighed by their evidence",
+    ),
     "bnn": (
         "aemtwin.surrogates.bnn:BNN",
         "Bayesian neural network over position and patches, NUTS, SVI or last layer",

@@ -28,6 +28,7 @@ prepare_jax()  # some programs take long to compile: keep them between test runs
 
 CHEAP: dict[str, dict[str, Any]] = {  # settings that cost little; others: the defaults
     "bayes_gp": {"chains": 2, "samples": 16, "kept": 16, "warmup": 4, "rounds": 2},
+    "structured_gp": {"chains": 2, "samples": 16, "kept": 8, "warmup": 4, "rounds": 2},
     "dkl": {"members": 2},
     "bnn": {"samples": 8, "hidden": (8,), "warmup": 4, "depth": 4},
 }
@@ -37,6 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {  # other inferences and nets, by the name t
     "dkl:cnn": {"network": "cnn", "members": 2, "size": 2, "coordinates": 1},
 }
 QUICK = {"gp", "bayes_gp", "dkl"}  # held to all but `DEAR` laws by default
+SOME = ("bayes_gp", "structured_gp", "dkl")  # whose programs are counted, besides gp
 DEAR = {  # laws that compile for another capacity or number of candidates
     "padding_does_not_matter",
     "a_large_pool_is_read_in_pieces",
@@ -85,7 +87,7 @@ def test_the_registry_knows_it_by_the_name_it_says(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["gp", *(pytest.param(n, marks=pytest.mark.slow) for n in ("bayes_gp", "dkl"))],
+    ["gp", *(pytest.param(n, marks=pytest.mark.slow) for n in SOME)],
 )
 def test_the_first_step_at_a_capacity_is_three_programs_or_less(name):
     X = np.random.default_rng(2).random((70, 2))  # a capacity that no law has
