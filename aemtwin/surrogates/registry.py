@@ -39,6 +39,14 @@ BUILT_IN = {  # name -> where it is, and one line for people
         "aemtwin.surrogates.bnn:BNN",
         "Bayesian neural network over position and patches, NUTS, SVI or last layer",
     ),
+    "multi_gp": (
+        "aemtwin.surrogates.multi_gp:MultiGP",
+        "gp of several outputs with one kernel, factorised once for all of them",
+    ),
+    "sparse_gp": (
+        "aemtwin.surrogates.sparse_gp:SparseGP",
+        "gp of more than 2,000 points, seen through variational inducing points",
+    ),
 }
 
 
