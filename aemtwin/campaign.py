@@ -21,13 +21,13 @@ from aemtwin.acquisition import stopping
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
 from aemtwin.beliefs import believe, latent_of, require_together
-from aemtwin.config import (
-    CampaignConfig,
+from aemtwin.choices import (
     input_channels,
     measured_mode,
     overview_channel,
     surrogate_params,
 )
+from aemtwin.config import CampaignConfig
 from aemtwin.decisions import Belief, Decision, Failure, State, event_data
 from aemtwin.inputs import View, frame_channels, positions_alone, with_patches
 from aemtwin.instruments.protocol import Instrument

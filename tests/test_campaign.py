@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aemtwin.campaign import Campaign
-from aemtwin.config import build, overview_channel
+from aemtwin.choices import overview_channel
+from aemtwin.config import build
 from aemtwin.documents import run_start
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.journal import Journal

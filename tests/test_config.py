@@ -6,13 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from aemtwin.choices import input_channels, surrogate_params
 from aemtwin.config import (
     CampaignConfig,
     build,
-    input_channels,
     load,
     seeded,
-    surrogate_params,
 )
 from aemtwin.errors import BadConfig, UnknownName
 from tests.conftest import small_twin

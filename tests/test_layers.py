@@ -58,6 +58,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "designs": (),
     "patches": (),
     "config": ("scalarizers",),
+    "choices": ("config",),
     # where the halves meet; of a microscope the loop knows the protocol alone
     "decisions": ("acquisition.stopping", "measurement", "scalarizers"),
     "inputs": ("config", "designs", "measurement", "patches"),
@@ -75,6 +76,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "campaign": (
         "acquisition",
         "beliefs",
+        "choices",
         "config",
         "decisions",
         "designs",
