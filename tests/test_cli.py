@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import aemtwin
+from aemtwin.cli import main
 from aemtwin.documents import steady
 from aemtwin.formats.catalog import find_twin
 from aemtwin.record import read_run
@@ -29,6 +30,28 @@ def aem(*arguments: str, cwd: Path | None = None, timeout: float = 110):
         env=ENV,
         timeout=timeout,
     )
+
+
+@pytest.fixture
+def here(monkeypatch, capsys, tmp_path):
+    """Give the command line as a function of its words, in this process."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, cwd: Path = tmp_path):
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["aemtwin", *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return call
 
 
 @pytest.fixture(autouse=True)
@@ -98,22 +121,22 @@ def test_the_run_can_be_made_again_from_its_folder(demo):
 
 
 @pytest.mark.parametrize("kind", ["overview", "learning_curve"])
-def test_plot_draws_one_picture(demo, kind):
+def test_plot_draws_one_picture(demo, here, kind):
     where, _ = demo
     run = next((where / "runs").iterdir())
-    done = aem("plot", kind, f"runs/{run.name}", "-o", f"runs/{kind}.svg", cwd=where)
+    done = here("plot", kind, f"runs/{run.name}", "-o", f"runs/{kind}.svg", cwd=where)
     assert done.returncode == 0, done.stderr
     assert "<svg" in (where / done.stdout.strip()).read_text()
     (where / done.stdout.strip()).unlink()
 
 
-def test_info_tells_all_of_a_twin_and_of_its_file_alone():
-    told = aem("info", "stm_spectroscopy").stdout
+def test_info_tells_all_of_a_twin_and_of_its_file_alone(here):
+    told = here("info", "stm_spectroscopy").stdout
     assert "kind stm as its twin.toml says" in told
     assert "tunnel_didv: Tunnelling conductance" in told
     assert "effects on: drift, creep, flicker" in told
     assert "told to nobody: gap_ev" in told
-    alone = aem("info", str(find_twin("stem_eels").data), "--counts", "eels=expected")
+    alone = here("info", str(find_twin("stem_eels").data), "--counts", "eels=expected")
     assert "served as stem, since 'eels' has an axis of energy" in alone.stdout
     assert "counts, by Poisson's law" in alone.stdout
 
@@ -142,28 +165,28 @@ def test_a_run_takes_effects_and_counts_of_its_twin(tmp_path):
     assert list(identity["effects"]) == ["drift"]
 
 
-def test_plot_draws_the_sheet_of_a_twin(tmp_path):
-    done = aem("plot", "twin", "pfm_loops", "-o", "sheet.png", cwd=tmp_path)
+def test_plot_draws_the_sheet_of_a_twin(tmp_path, here):
+    done = here("plot", "twin", "pfm_loops", "-o", "sheet.png", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_sample_of_several_is_chosen_by_name(tmp_path, data_folder):
+def test_a_sample_of_several_is_chosen_by_name(tmp_path, here, data_folder):
     file = str(data_folder / "nsid" / "pfm_multichannel.nsid.h5")
     sheet = tmp_path / "sheet.png"
-    drawn = aem("plot", "twin", file, "--select", "PZT_thick0009", "-o", str(sheet))
+    drawn = here("plot", "twin", file, "--select", "PZT_thick0009", "-o", str(sheet))
     assert drawn.returncode == 0, drawn.stderr
     assert sheet.stat().st_size > 10_000
-    refused = aem("run", "--twin", file, "--select", "PMN28Pt0000", cwd=tmp_path)
+    refused = here("run", "--twin", file, "--select", "PMN28Pt0000", cwd=tmp_path)
     assert refused.returncode == 2
     assert "it has images alone" in refused.stderr.replace("\n", " ")
 
 
-def test_report_writes_it_again(demo):
+def test_report_writes_it_again(demo, here):
     where, _ = demo
     run = min((where / "runs").iterdir())
     (run / "report.html").unlink()
-    done = aem("report", str(run))
+    done = here("report", str(run))
     assert done.stdout.strip() == str(run / "report.html")
     assert (run / "report.html").is_file()
 
@@ -201,8 +224,10 @@ def test_report_writes_it_again(demo):
         (("dmo",), 2, "dmo"),
     ],
 )
-def test_wrong_use_is_one_paragraph_and_a_status(tmp_path, arguments, status, said):
-    done = aem(*arguments, cwd=tmp_path)
+def test_wrong_use_is_one_paragraph_and_a_status(
+    tmp_path, here, arguments, status, said
+):
+    done = here(*arguments)
     assert done.returncode == status, done.stderr
     assert said in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
@@ -214,17 +239,24 @@ def test_debug_shows_the_traceback(tmp_path):
     assert "Traceback" in done.stderr
 
 
-def test_list_names_everything_with_one_line():
-    done = aem("list")
+def test_a_process_ends_with_that_status_and_that_sentence(tmp_path):
+    done = aem("run", "--twin", "pfm_lops", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("aemtwin: ")
+    assert "Did you mean 'pfm_loops'" in done.stderr
+
+
+def test_list_names_everything_with_one_line(here):
+    done = here("list")
     for name in ("pfm_loops", "gp", "log_ei", "loop_area", "learning_curve"):
         assert re.search(rf"^  {name} +\S+", done.stdout, re.M), name
 
 
-def test_info_tells_what_a_file_holds():
+def test_info_tells_what_a_file_holds(here):
     data = aemtwin.open_twin("pfm_loops").describe()
     from aemtwin.formats.catalog import find_twin
 
-    done = aem("info", str(find_twin("pfm_loops").data))
+    done = here("info", str(find_twin("pfm_loops").data))
     for array in (*data.channels, data.modes[0]):  # what is stored, not computed
         assert array.name in done.stdout
     assert "V" in done.stdout

@@ -52,7 +52,7 @@ def same(one: aemtwin.Run, other: aemtwin.Run) -> None:
     [
         {"surrogate": "gp"},
         {"surrogate": "dkl"},
-        {"surrogate": "bayes_gp"},
+        pytest.param({"surrogate": "bayes_gp"}, marks=pytest.mark.slow),
         {"scalarizer": "pca", "acquisition": "thompson"},
         {"surrogate": "gp:refit_every=6", "acquisition": "kg"},
     ],

@@ -206,12 +206,17 @@ def serve(
             "::1) is allowed, since the channel is not encrypted or authenticated. "
             "Reach it from elsewhere through a tunnel, such as ssh -L."
         )
+    if not 0 <= port < 2**16:  # before there is a socket that nobody would close
+        raise OutOfRange(
+            f"serve got port {port}; ports go from 1 to 65535. Choose another port, or "
+            "0 for a free one."
+        )
     register_errors()
     before = Pyro4.config.SERIALIZERS_ACCEPTED
     Pyro4.config.SERIALIZERS_ACCEPTED = set(SERIALIZERS)  # read by Daemon when made
     try:
         daemon = _Daemon(host, port)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise OutOfRange(
             f"serve cannot listen on {host}:{port} ({error}). Choose another port, or "
             "0 for a free one."

@@ -430,8 +430,8 @@ def test_derived_images_are_marked():
     ("name", "cause"),
     [
         ("SingFreqPFM_0003.h5", "is a USID file"),
-        ("SI-HAADF.dm3", "is not an HDF5 file"),
-        ("P0089OP0027.ibw", "is not an HDF5 file"),
+        ("SI-HAADF.dm3", "a file of Gatan.*SciFiReaders"),
+        ("P0089OP0027.ibw", "a file of Asylum.*SciFiReaders"),
     ],
 )
 def test_real_files_of_other_formats_are_refused(name, cause):

@@ -51,6 +51,7 @@ def test_the_first_draws_are_those_of_the_prior():
     assert np.abs(np.corrcoef(theta.T) - np.eye(4)).max() < 0.15
 
 
+@pytest.mark.slow
 def test_the_posterior_is_the_integral_over_hyperparameters():
     """Sum over a grid of theta, in one dimension, on which nothing is sampled."""
     data, at = pad(LINE, WAVE), np.linspace(0, 1, 9)[:, None]
@@ -82,6 +83,7 @@ def test_the_posterior_is_the_integral_over_hyperparameters():
     np.testing.assert_allclose(np.sqrt(found.variance), np.sqrt(variance), rtol=0.15)
 
 
+@pytest.mark.slow
 def test_a_read_is_the_mixture_over_the_draws_that_were_kept():
     model, at = BayesGP(), RNG.random((5, 1))
     state, info = model.fit(KEY, model.init(1), pad(LINE, WAVE))
@@ -101,6 +103,7 @@ def test_a_read_is_the_mixture_over_the_draws_that_were_kept():
     assert {"r_hat", "ess", "divergences", "accept_prob", "step_size"} <= set(info)
 
 
+@pytest.mark.slow
 def test_where_the_optimum_is_sure_that_all_is_structure_the_mixture_is_not():
     """Pure noise: a MAP may thread it; averaged, the field stays uncertain."""
     inside = {"gp": [], "bayes_gp": []}

@@ -27,6 +27,10 @@ prepare_jax()  # its programs take long to compile: keep them between test runs
 
 KEY = jax.random.key(4)
 KINDS = ("nuts", "svi", "partial")
+EACH = [  # the two that go a long way to their weights in the slow tier
+    pytest.param(kind, marks=[] if kind == "partial" else [pytest.mark.slow])
+    for kind in KINDS
+]
 SIDE = np.linspace(0.0, 1.0, 7)
 WIDE = np.stack(np.meshgrid(SIDE, SIDE, indexing="ij"), -1).reshape(-1, 2)
 PLANE = 3 * WIDE[:, 0] - 2 * WIDE[:, 1] + 0.3 * np.random.default_rng(0).normal(size=49)
@@ -65,7 +69,7 @@ def exact_regression(X, y, at):
     return shift + spread * mean, spread**2 * variance, spread * (weight @ level)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_net_without_hidden_layers_is_an_exact_linear_regression(kind):
     """On a full grid X'X is diagonal, so that a guide without correlations is exact."""
     model = BNN(inference=kind, hidden=(), samples=256, warmup=20, depth=4)
@@ -136,7 +140,7 @@ def test_the_density_is_that_of_a_net_written_out():
     assert float(found) == pytest.approx(value, rel=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_read_is_the_mixture_over_draws_and_a_draw_is_one_of_them(kind):
     model, state, info = fitted(kind)
     many = np.random.default_rng(3).random((5000, 2))  # more than one chunk
@@ -161,7 +165,7 @@ def test_a_read_is_the_mixture_over_draws_and_a_draw_is_one_of_them(kind):
     assert (info["n"], info["capacity"], info["finite"]) == (49, 64, 1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_smooth_field_is_learned_better_than_its_mean(kind):
     model, state, _ = fitted(kind)
     inside = AT[np.all((AT > 0) & (AT < 1), axis=1)]
@@ -170,7 +174,7 @@ def test_a_smooth_field_is_learned_better_than_its_mean(kind):
     assert np.sqrt(np.mean((found.mean - truth) ** 2)) < 0.6 * truth.std()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize("case", ["constant", "duplicates", "one point", "outlier"])
 def test_degenerate_data_give_finite_posteriors(kind, case):
     model, _, _ = fitted(kind)
@@ -199,7 +203,7 @@ def test_degenerate_data_give_finite_posteriors(kind, case):
         assert np.all(np.abs(found.mean - 3.5e-12) < 3.5e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_fit_goes_on_bit_for_bit_and_compiles_nothing(kind):
     model, state, _ = fitted(kind)
     carried = {k: np.array(a.tolist(), a.dtype) for k, a in model.carry(state).items()}
@@ -213,7 +217,7 @@ def test_a_fit_goes_on_bit_for_bit_and_compiles_nothing(kind):
     np.testing.assert_array_equal(one.theta, two.theta)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_between_inferences_only_a_last_layer_moves(kind):
     model, state, _ = fitted(kind)
     lazy = BNN(inference=kind, refit_every=3, **SMALL)
@@ -241,6 +245,7 @@ def test_modes_of_a_partial_net_begin_anew_so_that_no_fit_trains_another():
     assert len(np.unique(behind[:, 0], axis=0)) == 8
 
 
+@pytest.mark.slow
 def test_intervals_of_a_partial_net_hold_what_they_say():
     """Six fields of a Gaussian process, 49 points; of one mode 90 % are 67 %."""
     rng = np.random.default_rng(11)
@@ -257,6 +262,7 @@ def test_intervals_of_a_partial_net_hold_what_they_say():
     assert 0.85 < np.mean(inside) < 0.95
 
 
+@pytest.mark.slow
 def test_patches_are_read_beside_the_position():
     rng = np.random.default_rng(6)
     X = rng.random((49, 2))

@@ -72,6 +72,7 @@ def test_what_is_no_kernel_is_told_in_a_sentence(text, error, told):
         GP(kernel=text)
 
 
+@pytest.mark.slow
 def test_a_lattice_is_found_and_goes_on_beyond_the_data():
     rng = np.random.default_rng(0)
 

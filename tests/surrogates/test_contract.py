@@ -38,12 +38,8 @@ KINDS: dict[str, dict[str, Any]] = {  # other inferences and nets, by the name t
     "dkl:bayes": {"inference": "bayes", "chains": 2, "samples": 16, "rounds": 2},
     "dkl:cnn": {"network": "cnn", "members": 2, "size": 2, "coordinates": 1},
 }
-QUICK = {"gp", "bayes_gp", "dkl"}  # held to all but `DEAR` laws by default
+QUICK = {"gp"}  # held to all laws by default, the others in the slow tier
 SOME = ("bayes_gp", "structured_gp", "dkl")  # whose programs are counted, besides gp
-DEAR = {  # laws that compile for another capacity or number of candidates
-    "padding_does_not_matter",
-    "a_large_pool_is_read_in_pieces",
-}
 
 
 @cache
@@ -58,8 +54,7 @@ def of(name: str) -> Learner:
 def pairs():
     for name in sorted({*available(), *KINDS}):
         for law in SURROGATE_LAWS:
-            slow = name not in QUICK or (name != "gp" and law in DEAR)
-            marks = [pytest.mark.slow] if slow else []
+            marks = [] if name in QUICK else [pytest.mark.slow]
             yield pytest.param(name, law, marks=marks, id=f"{name}-{law}")
 
 

@@ -237,6 +237,7 @@ def test_turned_and_mirrored_patches_are_the_same_to_the_net(size):
     np.testing.assert_allclose(rings(size).sum(axis=0), 1.0)
 
 
+@pytest.mark.slow
 def test_a_member_whose_held_back_density_fell_begins_anew():
     patient, (X, f) = DKL(size=SIZE, drift=1e6), scene(4)
     state, _ = patient.fit(KEY, patient.init(X.shape[1]), pad(X[:24], f[:24]))
@@ -336,6 +337,7 @@ def test_a_long_row_of_patches_is_carried_in_less_than_a_megabyte():
     assert sum(a.nbytes for a in dkl.carry(state).values()) < 500_000
 
 
+@pytest.mark.slow
 def test_draws_have_the_mean_and_variance_of_the_mixture(fitted):
     X, _, _, state, _ = fitted
     found = DKL4.predict(KEY, state, X[:60])

@@ -100,6 +100,7 @@ def test_many_starts_find_a_mode_that_one_start_misses():
     assert many["start"] > 0
 
 
+@pytest.mark.slow
 def test_hyperparameters_of_a_known_process_are_found():
     rng = np.random.default_rng(0)
     X = rng.random((180, 2))
@@ -206,6 +207,7 @@ def test_known_noise_alone_is_the_noise_of_the_textbook():
     np.testing.assert_allclose(found.variance, sd**2, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_linear_mean_goes_on_beyond_the_data_and_says_how_unsure_it_is():
     rng = np.random.default_rng(3)
     X = rng.random((30, 2)) * [0.6, 1.0]

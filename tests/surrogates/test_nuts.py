@@ -61,6 +61,7 @@ def test_the_step_finds_the_acceptance_that_it_aims_at():
     assert told.rounds == 12
 
 
+@pytest.mark.slow
 def test_where_the_target_has_no_value_no_draw_lies():
     chains, told = sample(walled)
     assert np.all(chains.draws[..., 0] >= MEAN[0])
@@ -78,6 +79,7 @@ def test_rounds_end_when_the_chains_agree_and_none_is_sampled_when_none_is_asked
     assert none.r_hat == pytest.approx(told.r_hat)
 
 
+@pytest.mark.slow
 def test_no_more_rounds_are_sampled_than_the_most_even_where_the_least_is_more():
     _, told = sample(normal, least=3, most=2, samples=20)
     assert told.rounds == 2

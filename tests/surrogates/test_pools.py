@@ -27,7 +27,10 @@ def followed(gp, numbers, y=Y, pool=None, state=None):
         yield n, state, info, pool, posterior
 
 
-@pytest.mark.parametrize("kernel", ["matern52", "rbf + matern12"])
+SUM = pytest.param("rbf + matern12", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kernel", ["matern52", SUM])
 def test_sixty_points_followed_are_the_posterior_read_anew(kernel):
     gp = GP(kernel=kernel, refit_every=1000, drift=np.inf)
     assert isinstance(gp, Resident)

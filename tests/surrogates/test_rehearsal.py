@@ -23,7 +23,10 @@ def upper(at, best, measured):
     return at.mean + 2.0 * jnp.sqrt(at.variance)
 
 
-@pytest.mark.parametrize("kernel", ["matern52", "rbf"])
+DEARER = pytest.param("matern52", marks=pytest.mark.slow)  # to compile
+
+
+@pytest.mark.parametrize("kernel", [DEARER, "rbf"])
 def test_picks_are_those_of_a_posterior_conditioned_anew_each_time(kernel):
     found = rehearse(hyper(), X, Y, FIRST, 15, upper, kernel=kernel)
     for campaign, first in zip(found, FIRST, strict=True):
