@@ -23,15 +23,12 @@ def upper(at, best, measured):
     return at.mean + 2.0 * jnp.sqrt(at.variance)
 
 
-DEARER = pytest.param("matern52", marks=pytest.mark.slow)  # to compile
-
-
-@pytest.mark.parametrize("kernel", [DEARER, "rbf"])
+@pytest.mark.parametrize("kernel", ["matern52", "rbf"])
 def test_picks_are_those_of_a_posterior_conditioned_anew_each_time(kernel):
     found = rehearse(hyper(), X, Y, FIRST, 15, upper, kernel=kernel)
     for campaign, first in zip(found, FIRST, strict=True):
         np.testing.assert_array_equal(campaign[:3], first)
-        for n in range(3, 18):
+        for n in (3, 10, 17):  # each a shape to compile for
             done = campaign[:n]
             with float64():
                 at = posterior(hyper(), X[done], Y[done], X, kernel=kernel)
