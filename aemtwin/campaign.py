@@ -29,6 +29,7 @@ from aemtwin.choices import (
 )
 from aemtwin.config import CampaignConfig
 from aemtwin.decisions import Belief, Decision, Failure, State, event_data
+from aemtwin.gates import gate_of
 from aemtwin.inputs import View, frame_channels, positions_alone, with_patches
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import (
@@ -99,7 +100,8 @@ class Campaign:
         # (2,) m; what was measured farther away belongs to another candidate
         self._half_pixel = 0.5 * np.ptp(self._bounds, axis=1) / cells + 1e-15
         self._choose_frame()
-        self._values, self._pool = Values(journal.folder), None
+        self._values = Values(journal.folder, gate_of(config.gate))
+        self._pool: Any = None
         self._plan(positions_alone(self.candidates, self._bounds))
 
     def _choose_frame(self) -> None:
@@ -229,6 +231,8 @@ class Campaign:
         found = None if isinstance(measured, Failure) else measured
         scalarizer, values = self._values.after(state, self.scalarizer, found)
         notices = notices_of(decision, measured, values, self._half_pixel)
+        if found is not None and (why := self._values.refuses(found)):
+            notices.append(why)
         for notice in notices:
             log.warning("measurement %d: %s", decision.seq_num, notice)
         if found is not None:

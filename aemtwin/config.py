@@ -140,6 +140,30 @@ class Search(BaseModel):
     )  # least distance of spots
 
 
+class GateConfig(BaseModel):
+    """What a measurement must be worth to be learned from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quality: Part = Part(name="snr")  # any scalarizer
+    low: float | None = Field(None, allow_inf_nan=False)  # the least that passes
+    high: float | None = Field(None, allow_inf_nan=False)  # the most that passes
+
+    @field_validator("quality", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _part(value)
+
+    @model_validator(mode="after")
+    def _range(self) -> GateConfig:
+        if self.low is None and self.high is None:
+            raise ValueError("a gate has low, or high, or both")
+        low, high = self.low, self.high
+        if low is not None and high is not None and low >= high:
+            raise ValueError("low is below high")
+        return self
+
+
 class CampaignConfig(BaseModel):
     """Everything that describes a run; a resolved one makes it again."""
 
@@ -153,6 +177,7 @@ class CampaignConfig(BaseModel):
     inputs: Inputs = Inputs()
     search: Search = Search()
     stop: Part | None = None  # a stopping rule; None: all steps
+    gate: GateConfig | None = None  # None: all that gives a number is learned from
     first: int = Field(10, ge=1)  # points before the surrogate decides
     steps: int = Field(50, ge=0)  # points that it decides
     seed: int = Field(0, ge=0, lt=2**63)
@@ -167,10 +192,7 @@ class CampaignConfig(BaseModel):
     @field_validator("scalarizer", "surrogate", "acquisition", "stop", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        name, params = parse(value)
-        return {"name": name, "params": params}
+        return _part(value)
 
     @model_validator(mode="after")
     def _one_instrument(self) -> CampaignConfig:
@@ -183,6 +205,14 @@ class CampaignConfig(BaseModel):
     def to_toml(self) -> str:
         """Return the resolved description as TOML."""
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _part(value: Any) -> Any:
+    """Take `band_intensity:low=1` as well as a table."""
+    if not isinstance(value, str):
+        return value
+    name, params = parse(value)
+    return {"name": name, "params": params}
 
 
 def load(path: Path, changes: Mapping[str, Any] | None = None) -> CampaignConfig:
@@ -250,7 +280,12 @@ def _sentence(error: ValidationError, origin: str) -> str:
     if first["type"] == "extra_forbidden":
         table: type[BaseModel] = CampaignConfig
         if len(first["loc"]) > 1:
-            tables: dict[str, type[BaseModel]] = {"twin": TwinSource, "inputs": Inputs}
+            tables: dict[str, type[BaseModel]] = {
+                "twin": TwinSource,
+                "inputs": Inputs,
+                "search": Search,
+                "gate": GateConfig,
+            }
             table = tables.get(str(first["loc"][0]), Part)
         names = list(table.model_fields)
         near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.decisions import Decision, Failure, State
 from aemtwin.errors import AemtwinError, MeasurementFailed
+from aemtwin.gates import Gate
 from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import Scalarizer
@@ -30,10 +31,10 @@ Found: TypeAlias = tuple[Scalarizer, tuple[float, ...]]
 
 
 class Values:
-    """The numbers of one run, from its folder."""
+    """The numbers of one run, from its folder; those that its gate lets pass."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, gate: Gate | None = None) -> None:
+        self._folder, self._gate = folder, gate
         self._kept: list[Measurement | None] = []
 
     def after(
@@ -60,6 +61,25 @@ class Values:
         """Return the scalarizer and the values of the first n measurements."""
         return self._learned(scalarizer, self._first(n))
 
+    def refuses(self, measured: Measurement) -> str:
+        """Return why nothing is learned from a measurement; "" where it passes.
+
+        Raises:
+            MeasurementFailed: If what is asked of it fails.
+        """
+        if self._gate is None:
+            return ""
+        try:
+            return self._gate.refuses(measured)
+        except AemtwinError:
+            raise
+        except Exception as error:
+            raise MeasurementFailed(
+                f"The quality {self._gate.quality.name} of the gate failed on "
+                f"{measured.rid} ({type(error).__name__}: {error}). Mend it, then: "
+                f"aemtwin resume {self._folder}"
+            ) from error
+
     def _first(self, n: int) -> list[Measurement | None]:
         """Return the first n measurements; those that failed are None."""
         for number in range(len(self._kept) + 1, n + 1):
@@ -70,7 +90,7 @@ class Values:
     def _learned(
         self, scalarizer: Scalarizer, found: list[Measurement | None]
     ) -> Found:
-        there = [one for one in found if one is not None]
+        there = [m for m in found if m is not None and not self.refuses(m)]
         try:
             fitted = scalarizer.fit(there)
         except AemtwinError:
@@ -86,7 +106,7 @@ class Values:
         self, scalarizer: Scalarizer, measured: Measurement | None, number: int
     ) -> float:
         """Return the number sought; a function that fails is named, with its place."""
-        if measured is None:
+        if measured is None or self.refuses(measured):
             return NONE
         try:
             return scalarizer(measured)

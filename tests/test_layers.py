@@ -59,6 +59,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "patches": (),
     "config": ("scalarizers",),
     "choices": ("config",),
+    "gates": ("config", "measurement", "scalarizers"),
     # where the halves meet; of a microscope the loop knows the protocol alone
     "decisions": ("acquisition.stopping", "measurement", "scalarizers"),
     "inputs": ("config", "designs", "measurement", "patches"),
@@ -72,7 +73,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "values",
     ),
     "measuring": ("decisions", "instruments.protocol", "measurement"),
-    "values": ("decisions", "journal", "measurement", "scalarizers"),
+    "values": ("decisions", "gates", "journal", "measurement", "scalarizers"),
     "campaign": (
         "acquisition",
         "beliefs",
@@ -81,6 +82,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "decisions",
         "designs",
         "documents",
+        "gates",
         "inputs",
         "instruments.protocol",
         "journal",

@@ -26,6 +26,7 @@ from aemtwin.scalarizers.hysteresis import (
     switching,
 )
 from aemtwin.scalarizers.pca import PCA
+from aemtwin.scalarizers.quality import clipped, signal_to_noise
 from aemtwin.scalarizers.spectra import (
     band_intensity,
     band_ratio,
@@ -212,6 +213,16 @@ def _annular(
     return float(annular(*pattern_of("annular", measurement), low, high))
 
 
+def _snr(measurement: Measurement) -> float:
+    """How far a spectrum rises above its noise: its range over its noise."""
+    return float(signal_to_noise(spectrum_of("snr", measurement)[1]))
+
+
+def _clipped(measurement: Measurement) -> float:
+    """Which part of a spectrum stands still at its highest or lowest value."""
+    return float(clipped(spectrum_of("clipped", measurement)[1]))
+
+
 BUILT_IN: dict[str, tuple[Callable[..., float], str]] = {
     "loop_area": (_loop_area, AREA),
     "coercive_bias": (_coercive_bias, AXIS),
@@ -227,5 +238,7 @@ BUILT_IN: dict[str, tuple[Callable[..., float], str]] = {
     "deflection_x": (_deflection_x, AXIS),
     "deflection_y": (_deflection_y, AXIS),
     "annular": (_annular, VALUES),
+    "snr": (_snr, NONE),
+    "clipped": (_clipped, NONE),
     "pca": (PCA(), VALUES),
 }

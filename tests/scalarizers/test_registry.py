@@ -57,7 +57,7 @@ def test_every_built_in_one_has_a_name_a_line_and_a_number_with_a_unit():
     loops |= {"switching": "pm", "pca": "pm"}
     spectra = {"band_intensity": "counts·eV", "band_ratio": "", "pca": "counts"}
     spectra |= {"peak_position": "eV", "peak_width": "eV"}
-    spectra |= {"lowest": "counts", "highest": "counts"}
+    spectra |= {"lowest": "counts", "highest": "counts", "clipped": "", "snr": ""}
     patterns = {"deflection": "rad", "deflection_x": "rad", "deflection_y": "rad"}
     patterns |= {"annular": "counts"}
     angles = [
