@@ -108,10 +108,10 @@ def test_the_demo_writes_below_runs_only(demo):
     assert [p.name for p in demo[0].iterdir()] == ["runs"]
 
 
-def test_the_run_can_be_made_again_from_its_folder(demo):
+def test_the_run_can_be_made_again_from_its_folder(demo, here):
     where, _ = demo
     first = next((where / "runs").iterdir())
-    done = aem("run", f"runs/{first.name}/config.toml", cwd=where)
+    done = here("run", f"runs/{first.name}/config.toml", cwd=where)
     assert done.returncode == 0, done.stderr
     second = max((where / "runs").iterdir())
     assert second != first
@@ -149,13 +149,12 @@ def test_what_a_reader_leaves_unread_is_no_failure(tmp_path):
     assert told == b""
 
 
-def test_a_run_takes_effects_and_counts_of_its_twin(tmp_path):
+def test_a_run_takes_effects_and_counts_of_its_twin(tmp_path, here):
     plain = str(find_twin("stem_eels").data)
-    done = aem(
+    done = here(
         *("run", "--twin", plain, "--scalarizer", "band_intensity:low=7,high=9"),
         *("--surrogate", "gp", "--steps", "1", "--first", "3"),
         *("--counts", "eels=expected", "--effects", "drift"),
-        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "the truth there is" in done.stdout

@@ -139,14 +139,16 @@ class Regret(_Margin):
     inequality), so it is not understated by what is left out. Needs covariances.
 
     Attributes:
-        risk: Probability of ending too early that is accepted, if the model is right.
+        risk: Probability of too large a regret that is accepted at a step. A search
+            asks at every step and ends at the first that is content, and what is not
+            known of hyperparameters counts for nothing, so more stops are wrong.
 
     Source: Wilson (2024), "Stopping Bayesian optimization with probabilistic regret
     bounds", NeurIPS 37, arXiv:2402.16811, the (ε, δ) criterion; over finitely many
     candidates draws are exact, and the bound for the rest is derived here.
     """
 
-    risk: float = 0.05
+    risk: float = 0.01
     joint = True
 
     def __post_init__(self) -> None:
@@ -154,7 +156,7 @@ class Regret(_Margin):
         if not 0 < self.risk < 1:
             raise BadConfig(
                 f"The stopping rule regret got risk = {self.risk!r}; it is a "
-                "probability between 0 and 1. 0.05 is usual."
+                "probability between 0 and 1. 0.01 is usual."
             )
 
     def __call__(self, standing: Standing) -> Verdict:
@@ -300,7 +302,7 @@ def get(name: str, **params: Mapping[str, Any]) -> Rule:
         BadConfig: If it does not take these parameters.
 
     >>> get("regret", margin=2.0).risk
-    0.05
+    0.01
     """
     made = build("stopping rule", name, params, BUILT_IN, GROUP)
     return cast("Rule", made)

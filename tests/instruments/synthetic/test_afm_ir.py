@@ -146,6 +146,7 @@ def test_the_carbonyls_parts_tell_the_bonds(made, truth):
     assert np.corrcoef(*ranks)[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_the_images_inform_about_the_bonds_and_do_not_determine_them(made, truth):
     """Ridge on 8 x 8 windows of all three, tested on sixteenths left out."""
     rows = np.round(np.linspace(0, 127, 48)).astype(int) + 4

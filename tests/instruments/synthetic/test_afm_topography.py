@@ -296,6 +296,7 @@ def test_a_reading_is_as_noisy_as_such_curves_are():
     assert 5e-4 < (-slope / (2 * bend)).std() < 1e-2
 
 
+@pytest.mark.slow
 def test_the_images_inform_about_the_curves_and_do_not_determine_them(made, truth):
     """Ridge on 8 x 8 windows of all four, tested on sixteenths left out."""
     rows = np.round(np.linspace(0, 255, 48)).astype(int) + 4
