@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin.acquisition.analytic import Context
 from aemtwin.acquisition.registry import Acquisition, Policy
 from aemtwin.acquisition.stopping import Rule, Standing, Verdict
+from aemtwin.batches import picks
 from aemtwin.decisions import Belief, State
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.inputs import View
@@ -119,44 +122,42 @@ def believe(
         posterior = surrogate.predict(key_read, learned, view.X)
     mean = np.asarray(posterior.mean, np.float64)
     variance = np.asarray(posterior.variance, np.float64)
-    scores, verdict = np.where(closed, -np.inf, 0.0), None
-    if not isinstance(acquire, Policy):
-        draw, joint = None, None
-        if getattr(acquire, "draws", False) and isinstance(surrogate, Draws):
-            draw = surrogate.draw(key_draw, learned, view.X)
-        if getattr(acquire, "joint", False) and isinstance(surrogate, Joint):
-            joint = _joint(surrogate, learned, view)
-        # Values are noisy, so the best so far is the best that is believed of them.
-        best = float(mean[indices[valid]].max())
-        context = Context(best, closed, draw, joint, int(valid.sum()))
-        scores = np.array(acquire(posterior, context))
-        scores[np.isnan(scores) | closed] = -np.inf
-        if terms is not None:
-            if terms.near is not None:
-                scores[terms.near] = -np.inf
-            scores = terms.weigh(scores, getattr(acquire, "scores", "any"))
-            info = {**info, **terms.info()}
-            if terms.rule is not None:
-                at = Posterior(mean, variance)
-                standing = Standing(
-                    at,
-                    ~closed,
-                    indices[valid],
-                    terms.decided,
-                    seed=(seed, len(indices)),
-                )
-                verdict = _verdict(terms.rule, standing, surrogate, learned, view)
-                info |= {"stop_value": verdict.value, "stop_limit": verdict.limit}
-    return Belief(
+    belief = Belief(
         mean=mean,
         sd=np.sqrt(np.maximum(variance, 0.0)),
-        scores=scores,
+        scores=np.where(closed, -np.inf, 0.0),
         learned=learned,
         info=info,
         fit_s=fit_s,
         pool=pool,
-        verdict=verdict,
     )
+    if isinstance(acquire, Policy):
+        return belief
+
+    def draw(k: int) -> NDArray[np.float64]:
+        key = key_draw if k == 0 else jax.random.fold_in(key_draw, k)
+        return np.asarray(cast("Draws", surrogate).draw(key, learned, view.X))
+
+    # Values are noisy, so the best so far is the best that is believed of them.
+    context = Context(float(mean[indices[valid]].max()), closed, n=int(valid.sum()))
+    if getattr(acquire, "draws", False):
+        context = context._replace(draw=draw(0))
+    terms = terms or Terms()
+    together = terms.batch > 1 or getattr(acquire, "joint", False)
+    if together and isinstance(surrogate, Joint):
+        context = context._replace(joint=_joint(surrogate, learned, view))
+    at = Posterior(mean, variance)
+    scores = np.array(acquire(posterior, context))
+    scores[np.isnan(scores) | closed] = -np.inf
+    scores = terms.score(scores, getattr(acquire, "scores", "any"))
+    info, verdict = {**info, **terms.info()}, None
+    if terms.rule is not None:
+        done, ask = indices[valid], (seed, len(indices))
+        standing = Standing(at, ~closed, done, terms.decided, seed=ask)
+        verdict = _verdict(terms.rule, standing, surrogate, learned, view)
+        info |= {"stop_value": verdict.value, "stop_limit": verdict.limit}
+    batch = picks(acquire, at, context, scores, terms, draw)
+    return replace(belief, scores=scores, info=info, verdict=verdict, batch=batch)
 
 
 def _verdict(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from aemtwin import acquisition, designs, documents, scalarizers, surrogates
+from aemtwin import acquisition, designs, documents, maps, scalarizers, surrogates
 from aemtwin.acquisition import stopping
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
@@ -35,7 +35,6 @@ from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import (
     Journal,
     ended_by,
-    load_maps,
     load_spectrum,
     spectrum_path,
 )
@@ -48,7 +47,6 @@ from aemtwin.values import Values, notices_of
 log = logging.getLogger(__name__)
 
 CANDIDATES = (50, 50)  # (rows, columns), where neither file nor instrument has a grid
-KEEP_ALL_MAPS = 2**14  # candidates up to which the maps of every step are kept
 
 
 class Campaign:
@@ -180,12 +178,10 @@ class Campaign:
             index, phase = int(self._first[len(state.indices)]), "first"
         else:
             phase = "search"
-            if not isinstance(self.acquire, Policy):
+            if not (state.pending or isinstance(self.acquire, Policy)):
                 belief = self.believe(state)
-            if belief is None or np.isneginf(belief.scores).all():
-                index = self._next_in_order(state)
-            else:
-                index = int(np.argmax(belief.scores))
+            decided = state.pending if belief is None else belief.batch
+            index = decided[0] if decided else self._next_in_order(state)
         decision = Decision(state.seq_num, index, self.candidates[index], phase, belief)
         fit_s = belief.fit_s if belief is not None else 0.0
         decision.timings.update(
@@ -209,8 +205,16 @@ class Campaign:
         done = np.array(state.indices, np.int64)
         field = self.candidates, self.view.allowed, done
         terms = terms_of(self.config.search, self.instrument, *field, self._arguments)
-        decided = len(state.indices) - len(self._first)
-        return terms._replace(rule=self.rule, decided=decided)
+        left = max(1, self.steps() - len(state.indices))
+        return terms._replace(
+            rule=self.rule,
+            decided=len(state.indices) - len(self._first),
+            batch=min(self.config.search.batch, left),
+            positions=self.candidates,
+            shape=self.shape,
+            # not where the probe is: of a resumed run that may be elsewhere
+            probe=self.candidates[done[-1]] if done.size else None,
+        )
 
     def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""
@@ -244,11 +248,12 @@ class Campaign:
             values=values,
             learned=state.learned,
             scalarizer=scalarizer,
+            pending=state.pending[1:],
         )
         belief = decision.belief
         if belief is not None:
-            self._save_maps(f"{decision.seq_num:06d}", decision.seq_num, belief)
-            after = replace(after, learned=belief.learned)
+            maps.save(self.journal, self.surrogate, belief, decision.seq_num)
+            after = replace(after, learned=belief.learned, pending=belief.batch[1:])
         if scalarizer.learns:  # what earlier measurements mean by now
             self.journal.save_maps("values", {"values": np.array(values)})
         data = event_data(decision, measured, values[-1], "; ".join(notices))
@@ -256,7 +261,7 @@ class Campaign:
             "event",
             documents.event(self.uid, decision.seq_num, time.time(), data),
         )
-        self._prune(decision.seq_num)
+        maps.prune(self.journal, decision.seq_num, len(self.candidates))
         return after
 
     def run(
@@ -283,7 +288,7 @@ class Campaign:
         if belief is not None:
             latent = latent_of(self.surrogate, belief.learned, self.view)
             belief = replace(belief, latent=latent)
-            self._save_maps("final", len(state.indices), belief)
+            maps.save(self.journal, self.surrogate, belief, len(state.indices), "final")
         return belief
 
     def replay(self, events: list[dict[str, Any]]) -> State:
@@ -295,38 +300,23 @@ class Campaign:
         state = self.init()
         if not events:
             return state
-        learned = state.learned
-        maps = load_maps(self.journal.folder, f"{len(events):06d}")
-        carried = {
-            key.removeprefix("carry_"): value
-            for key, value in (maps or {}).items()
-            if key.startswith("carry_")
-        }
-        if carried:
-            learned = self.surrogate.restore(carried, self.view.X.shape[1])
+        learned, pending = maps.taken_up(
+            self.journal,
+            self.surrogate,
+            self.view.X.shape[1],
+            len(events),
+            self.config.search.batch,
+        )
         values = tuple(float(e["data"]["value"]) for e in events)
         scalarizer = self.scalarizer
         if scalarizer.learns:
             scalarizer, values = self._values.of(scalarizer, len(events))
         indices = tuple(int(e["data"]["index"]) for e in events)
-        return State(indices, values, learned, scalarizer)
+        return State(indices, values, learned, scalarizer, pending)
 
     def _next_in_order(self, state: State) -> int:
         done = set(state.indices)
         return next(int(i) for i in self._order if int(i) not in done)
-
-    def _save_maps(self, name: str, seq_num: int, belief: Belief) -> None:
-        carried = self.surrogate.carry(belief.learned)
-        maps = {
-            "mean": belief.mean,
-            "sd": belief.sd,
-            "acquisition": belief.scores,
-            "seq_num": np.array(seq_num),
-            **{f"carry_{key}": value for key, value in carried.items()},
-        }
-        if belief.latent is not None:
-            maps["latent"] = belief.latent
-        self.journal.save_maps(name, maps)
 
     def _describe(self, found: Measurement | None) -> None:
         """Say what an event holds; where the first spot failed, without a unit."""
@@ -339,9 +329,3 @@ class Campaign:
                 value_units="" if found is None else self.scalarizer.units(found),
             ),
         )
-
-    def _prune(self, seq_num: int) -> None:
-        """Of large maps keep the last two: what resuming and looking need."""
-        if len(self.candidates) > KEEP_ALL_MAPS:
-            old = self.journal.folder / "maps" / f"{seq_num - 2:06d}.npz"
-            old.unlink(missing_ok=True)

@@ -138,6 +138,7 @@ class Search(BaseModel):
     apart_m: float = Field(
         default=0.0, ge=0, allow_inf_nan=False
     )  # least distance of spots
+    batch: int = Field(default=1, ge=1, le=64)  # spots that one belief decides on
 
 
 class GateConfig(BaseModel):

@@ -29,6 +29,7 @@ class State:
     values: tuple[float, ...] = ()  # the number found at each; NaN where there is none
     learned: Any = None  # the surrogate's own state
     scalarizer: Scalarizer | None = None  # as learned so far, where it learns
+    pending: tuple[int, ...] = ()  # candidates decided on and not yet measured
 
     @property
     def seq_num(self) -> int:
@@ -46,6 +47,7 @@ class Belief:
     learned: Any
     info: Mapping[str, Any]
     fit_s: float
+    batch: tuple[int, ...] = ()  # candidates to measure next; none where none is left
     latent: NDArray[np.float64] | None = None  # (m, k), where the surrogate has one
     pool: Any = None  # what the next belief may go on from, and use up
     verdict: Verdict | None = None  # of the stopping rule

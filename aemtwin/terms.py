@@ -31,12 +31,31 @@ class Terms(NamedTuple):
     travel: float = 0.0  # weight of these
     rule: Rule | None = None  # that says when to end
     decided: int = 0  # measurements that the surrogate has decided on
+    batch: int = 1  # candidates to decide on
+    positions: Array | None = None  # (m, 2) m, of the candidates
+    shape: tuple[int, int] = (1, 1)  # rows and columns of their grid
+    probe: Array | None = None  # (2,) m, where a way through several begins
 
-    def weigh(self, scores: Array, kind: Any) -> Array:
-        """Return the scores less what each candidate costs; −∞ stays."""
+    def score(self, scores: Array, kind: Any) -> Array:
+        """Return the scores less what each candidate costs; −∞ where it is too near.
+
+        Args:
+            scores: (m,); −∞ stays.
+            kind: What they are, as `Acquisition` says.
+        """
+        if self.near is not None:
+            scores = np.where(self.near, -np.inf, scores)
         if self.seconds is None:
             return scores
         return np.asarray(Cost(self.travel)(scores, self.seconds, kind=kind))
+
+    def apart(self, scores: Array, chosen: NDArray[np.int64]) -> Array:
+        """Return the scores with −∞ for what is too near to candidates just chosen."""
+        if self.apart_m <= 0 or self.positions is None or not len(chosen):
+            return scores
+        away = self.positions[:, None] - self.positions[chosen]
+        near = (np.linalg.norm(away, axis=-1) < self.apart_m).any(axis=1)
+        return np.where(near, -np.inf, scores)
 
     def info(self) -> dict[str, float]:
         """Return what the journal keeps of them."""

@@ -128,7 +128,7 @@ def test_with_one_valid_value_it_measures_in_the_random_order(campaign):
 
 
 def test_of_large_maps_the_last_two_are_kept(campaign, monkeypatch):
-    monkeypatch.setattr("aemtwin.campaign.KEEP_ALL_MAPS", 10)
+    monkeypatch.setattr("aemtwin.maps.KEEP_ALL", 10)
     advance(campaign, campaign.init(), 10)
     kept = sorted(p.name for p in (campaign.journal.folder / "maps").iterdir())
     assert kept == ["000009.npz", "000010.npz"]

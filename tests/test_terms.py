@@ -75,7 +75,7 @@ def test_nothing_is_asked_of_the_instrument_where_nothing_is_weighed():
     )
     assert none == Terms()
     scores = np.array([1.0, -np.inf, 3.0])
-    assert none.weigh(scores, "any") is scores
+    assert none.score(scores, "any") is scores
 
 
 @pytest.mark.parametrize(("key", "value"), [("travel", -1), ("apart_m", "far")])
