@@ -103,7 +103,7 @@ def wilson(wrong: int, n: int, z: float = 1.96) -> tuple[float, float]:
     p = wrong / n
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return float(middle - half), float(middle + half)
+    return max(0.0, float(middle - half)), float(middle + half)
 
 
 def main(fields: int) -> None:
