@@ -13,6 +13,7 @@ from aemtwin.errors import (
     WrongType,
 )
 from aemtwin.formats.catalog import find_twin
+from aemtwin.instruments.effects import registry
 from aemtwin.instruments.opening import open_twin
 from aemtwin.instruments.protocol import same_instrument
 
@@ -150,3 +151,8 @@ def test_a_file_of_a_vendor_is_told_by_its_name(tmp_path, ending):
     path.write_bytes(b"\x00\x05" * 100)
     with pytest.raises(BadFile, match="SciFiReaders"):
         open_twin(path)
+
+
+@pytest.mark.parametrize("name", registry.EFFECTS)
+def test_every_effect_says_where_its_law_is_from(name):
+    assert "\nSource: " in registry.details(name)

@@ -27,6 +27,7 @@ class Faults(Effect):
 
     name: ClassVar[str] = "faults"
     says: ClassVar[str] = "Now and then a move, a frame, the beam or a detector fails."
+    source: ClassVar[str] = "chances, each a choice; no physics"
 
     stuck: float = number(0.0, "", "chance that a move does not happen", 0.0, 1.0)
     dropped: float = number(0.0, "", "chance that a frame's data is lost", 0.0, 1.0)

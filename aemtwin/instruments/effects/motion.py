@@ -28,6 +28,7 @@ class Drift(Effect):
 
     name: ClassVar[str] = "drift"
     says: ClassVar[str] = "The probe drifts evenly over the specimen."
+    source: ClassVar[str] = "velocity times time; a definition"
 
     velocity_m_s: tuple[float, float] = pair(
         (2e-11, 1e-11), "m/s", "velocity of the probe over the specimen", -1e-6, 1e-6
@@ -43,6 +44,9 @@ class Walk(Effect):
 
     name: ClassVar[str] = "walk"
     says: ClassVar[str] = "The probe wanders, as far as the root of the time."
+    source: ClassVar[str] = (
+        "Karatzas and Shreve (1991): a Wiener process, drawn at any times in any order"
+    )
 
     sd_m: float = number(2e-11, "m", "standard deviation after one second", 0.0, 1e-6)
 
@@ -142,6 +146,9 @@ class Flyback(Effect):
 
     name: ClassVar[str] = "flyback"
     says: ClassVar[str] = "The first pixels of a line come before the scanner arrives."
+    source: ClassVar[str] = (
+        "exponential relaxation of a first-order scanner; a definition"
+    )
 
     tau_s: float = number(3e-4, "s", "time constant of the scanner", 1e-9, 10.0)
 
@@ -166,6 +173,7 @@ class Jitter(Effect):
 
     name: ClassVar[str] = "jitter"
     says: ClassVar[str] = "The mains shake the probe: lines are shifted or wavy."
+    source: ClassVar[str] = "a sine at the frequency of the mains; a definition"
 
     amplitude_m: tuple[float, float] = pair(
         (5e-11, 5e-11), "m", "amplitude along x and y", -1e-6, 1e-6

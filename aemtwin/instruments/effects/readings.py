@@ -43,6 +43,9 @@ class Feedback(Effect):
 
     name: ClassVar[str] = "feedback"
     says: ClassVar[str] = "Heights follow late: a PI loop with limited speed and error."
+    source: ClassVar[str] = (
+        "PI control; Sulchek et al. (2002) for the error that saturates"
+    )
     kinds: ClassVar[tuple[str, ...]] = TIPS
 
     proportional: float = number(0.1, "", "usual proportional gain", 0.0, 1.0)
@@ -95,6 +98,7 @@ class Flicker(Effect):
 
     name: ClassVar[str] = "flicker"
     says: ClassVar[str] = "Readings wander: 1/f noise, strong at low frequencies."
+    source: ClassVar[str] = "Timmer and König (1995)"
 
     density: Mapping[str, float] = table(
         "units/√Hz", "amplitude density at 1 Hz of channels and modes by name"
@@ -122,6 +126,7 @@ class Pickup(Effect):
 
     name: ClassVar[str] = "pickup"
     says: ClassVar[str] = "Readings carry the hum of the mains."
+    source: ClassVar[str] = "a sine at the frequency of the mains; a definition"
 
     amplitude: Mapping[str, float] = table("units", "of channels and modes by name")
     frequency_hz: float = number(50.0, "Hz", "of the mains", 1e-3, 1e5)
@@ -149,6 +154,7 @@ class Converter(Effect):
 
     name: ClassVar[str] = "converter"
     says: ClassVar[str] = "Readings end at the rails and come in steps of a converter."
+    source: ClassVar[str] = "Bennett (1948)"
 
     high: Mapping[str, float] = table("units", "upper rail of arrays by name")
     low: Mapping[str, float] = table("units", "how far below zero the lower rail is")
@@ -196,6 +202,7 @@ class Cosmics(Effect):
     says: ClassVar[str] = (
         "Cosmic rays: rare spikes, one channel wide, on counted spectra."
     )
+    source: ClassVar[str] = "Poisson events in time; sizes and rate are choices"
     kinds: ClassVar[tuple[str, ...]] = ("raman", "afm_raman", "stem")
 
     rate_per_channel_s: float = number(
