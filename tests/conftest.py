@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,27 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+MANY = 10_000  # of the 65,530 pieces of memory that Linux lets a process map
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_do_not_pile_up():
+    """Forget compiled programs between modules, once there are very many.
+
+    Each holds some pieces of memory, and a process that runs out of them is aborted.
+    """
+    yield
+    jax = sys.modules.get("jax")
+    maps = Path("/proc/self/maps")
+    if jax is None or not maps.exists():
+        return
+    with maps.open("rb") as file:
+        many = sum(1 for _ in file) > MANY
+    if many:
+        jax.clear_caches()
+        gc.collect()
 
 
 def spatial(name: str, units: str, values: object) -> Axis:
