@@ -51,7 +51,7 @@ REFUSED = ("small", "small ideal", "pfm_loops", "stem_eels", "stm_spectroscopy")
 REFUSED_FAR = ("small", "pfm_loops", "stem_eels")
 NEAR, FAR = "in process", "over the wire"
 SERVED = ("small ideal", "stm_spectroscopy", "stem_4d")  # and those of REFUSED_FAR
-ALWAYS = ("pfm_loops", "stem_eels", "stem_atoms")  # with all effects and with none
+ALWAYS = ("pfm_loops", "stem_eels")  # with all effects and with none
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,7 @@ def test_the_law_holds(at, name, where, law):
 def made() -> Iterator[Any]:
     """Every instrument that can be made again; some only in the slow tier."""
     for name in INSTRUMENTS:
-        plain = name in catalog.twin_names() or name.startswith("small")
-        marks = [] if plain or name.startswith(ALWAYS) else [pytest.mark.slow]
+        marks = [] if name.startswith(("small", *ALWAYS)) else [pytest.mark.slow]
         yield pytest.param(name, marks=marks)
 
 
