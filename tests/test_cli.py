@@ -323,6 +323,7 @@ def test_kill_minus_nine_and_resume_is_the_run_uninterrupted(tmp_path):
     assert found.scores == expected.scores
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_with_the_command_to_go_on(tmp_path):
     run = subprocess.Popen(
         [sys.executable, "-m", "aemtwin", "run", "--twin", "pfm_loops"],

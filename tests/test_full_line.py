@@ -131,7 +131,14 @@ def test_an_acquisition_that_reads_draws_needs_a_surrogate_that_has_them(tmp_pat
     assert len({row["index"] for row in run.table()}) == 9
 
 
-@pytest.mark.parametrize("name", ["sts_grid", "sto_edge", "leak"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sts_grid",
+        pytest.param("sto_edge", marks=pytest.mark.slow),
+        pytest.param("leak", marks=pytest.mark.slow),
+    ],
+)
 def test_campaigns_on_real_files(data_folder, tmp_path, name):
     described = config.load(campaign_file(name))
     source = str(data_folder / described.twin.source.removeprefix("$AEMTWIN_DATA/"))

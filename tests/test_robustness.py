@@ -66,7 +66,10 @@ def test_a_failure_that_was_recorded_is_tried_once_more_under_a_new_id(tmp_path)
     assert run.record.events[2]["data"]["rid"].endswith("3/measure-again")
 
 
-@pytest.mark.parametrize("number", [1, 3, 8])
+LATER = pytest.param(8, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("number", [1, 3, LATER])
 def test_a_spot_that_fails_twice_is_skipped_and_journalled(tmp_path, number):
     twin = faulty(f"{number}/measure", f"{number}/measure-again")
     run = aemtwin.run(twin, out=str(tmp_path), **SMALL)
@@ -202,7 +205,10 @@ def test_spectra_that_hold_nan_or_a_spike_do_not_blind_the_search(tmp_path):
     assert np.corrcoef(np.delete(mean, 1), np.delete(width.ravel(), 1))[0, 1] > 0.6
 
 
-@pytest.mark.parametrize("surrogate", ["gp", "bayes_gp", "dkl"])
+OTHERS = [pytest.param(n, marks=pytest.mark.slow) for n in ("bayes_gp", "dkl")]
+
+
+@pytest.mark.parametrize("surrogate", ["gp", *OTHERS])
 def test_where_all_values_are_equal_it_still_spreads_out(tmp_path, surrogate):
     run = aemtwin.run(
         twin_of(np.tile(np.sign(np.arange(12) - 5.5), (6, 5, 1))),
@@ -217,7 +223,7 @@ def test_where_all_values_are_equal_it_still_spreads_out(tmp_path, surrogate):
     run.report()
 
 
-@pytest.mark.parametrize("surrogate", ["gp", "bayes_gp", "dkl"])
+@pytest.mark.parametrize("surrogate", ["gp", *OTHERS])
 def test_it_ends_when_every_candidate_was_measured(tmp_path, surrogate):
     options = {**SMALL, "candidates": (3, 2), "steps": 50}
     run = aemtwin.run(small_twin(), out=str(tmp_path), surrogate=surrogate, **options)

@@ -149,7 +149,10 @@ def test_the_same_description_makes_the_same_run(whole, tmp_path):
     )
 
 
-@pytest.mark.parametrize("kept", [0, 3, 4, FIRST_SEARCH, 8, 10])
+SOME = [pytest.param(kept, marks=pytest.mark.slow) for kept in (3, 4, 8)]
+
+
+@pytest.mark.parametrize("kept", [0, FIRST_SEARCH, 10, *SOME])
 def test_a_run_cut_off_goes_on_as_if_it_had_not_been(whole, tmp_path, kept):
     """As after kill -9: `kept` events, half a line, and maps that were ahead of it."""
     cut = cut_off(whole.path, tmp_path / whole.path.name, kept)

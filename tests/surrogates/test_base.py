@@ -72,6 +72,7 @@ def test_a_program_counts_once_and_not_again_from_memory():
     assert seen.seconds > 0
 
 
+@pytest.mark.slow
 def test_a_program_from_the_persistent_cache_counts_too(tmp_path):
     code = f"""
 import jax, numpy as np
