@@ -22,14 +22,14 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 
-from aemtwin.errors import BadConfig, ShapeMismatch, unknown
+from aemtwin.errors import BadConfig, ShapeMismatch
 from aemtwin.surrogates.base import Data, Info, float64
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.coordinates import prior_draws, straight
 from aemtwin.surrogates.exact import Hyper, objective, standardise, trend_sd
-from aemtwin.surrogates.gp import MEANS
 from aemtwin.surrogates.mixture import Mixture, Reader, advanced, hyper_of, known
 from aemtwin.surrogates.nuts import Chains, Told, rounds
+from aemtwin.surrogates.settings import require_process, require_whole
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +64,7 @@ def require_settings(surrogate: Any) -> None:
         BadConfig: If they are not.
     """
     told, chains = f"The surrogate {surrogate.name} got", surrogate.chains
-    for field, least in LEAST.items():
-        value = getattr(surrogate, field)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise BadConfig(
-                f"{told} {field} = {value!r}; it takes a whole number from {least} on. "
-                f"Leave it out for the default {getattr(type(surrogate), field)}."
-            )
+    require_whole(surrogate, LEAST)
     most = chains * surrogate.samples
     if surrogate.kept > most:
         raise BadConfig(
@@ -177,9 +171,7 @@ class BayesGP(Reader):
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        named(self.kernel)
-        if self.mean not in MEANS:
-            raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
+        require_process(self)
         require_settings(self)
 
     def init(self, d: int) -> BayesGPState:

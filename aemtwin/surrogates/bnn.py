@@ -20,12 +20,13 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 from numpyro.diagnostics import effective_sample_size
 
-from aemtwin.errors import BadConfig, ShapeMismatch, unknown
+from aemtwin.errors import BadConfig, ShapeMismatch
 from aemtwin.surrogates import bnn_inference
 from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
 from aemtwin.surrogates.bayes_nets import ACTIVATIONS, Design
 from aemtwin.surrogates.bnn_inference import INFERENCES, first_point
 from aemtwin.surrogates.dkl import roomy
+from aemtwin.surrogates.settings import require_known, suit
 
 SUITS: dict[str, dict[str, Any]] = {  # what is left to the inference
     "nuts": {"hidden": (16, 16), "chains": 4, "steps": 0, "cold_steps": 0},
@@ -138,13 +139,8 @@ class BNN:
     patches: ClassVar[bool] = True  # a campaign gives it those of the first frame
 
     def __post_init__(self) -> None:
-        for field, known in (("inference", INFERENCES), ("activation", ACTIVATIONS)):
-            got = getattr(self, field)
-            if got not in known:
-                raise unknown(field, got, known, "Set it in [surrogate].")
-        for field, value in SUITS[self.inference].items():
-            if getattr(self, field) is None:
-                object.__setattr__(self, field, value)
+        require_known(self, inference=INFERENCES, activation=ACTIVATIONS)
+        suit(self, SUITS[self.inference])
         hidden = self.hidden if isinstance(self.hidden, list | tuple) else [self.hidden]
         object.__setattr__(self, "hidden", tuple(hidden))  # from a file it is a list
         for field, least in LEAST.items():

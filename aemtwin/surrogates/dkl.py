@@ -20,7 +20,7 @@ from flax import linen as nn
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import BadConfig, ShapeMismatch, unknown
+from aemtwin.errors import BadConfig, ShapeMismatch
 from aemtwin.surrogates import deep, ensemble, posteriors, sampled
 from aemtwin.surrogates.base import Data, Info, Posterior, float64, without_data
 from aemtwin.surrogates.deep import Design, Fitted, arrays, rebuilt
@@ -28,6 +28,7 @@ from aemtwin.surrogates.deep import roomy as roomy
 from aemtwin.surrogates.kernels import RADIAL
 from aemtwin.surrogates.modules import build
 from aemtwin.surrogates.networks import WIDTHS
+from aemtwin.surrogates.settings import require_known, suit
 
 SUITS: dict[str, dict[str, Any]] = {  # what is left to the inference
     "ensemble": {"members": 8, "steps": 5, "cold_steps": 80, "learning_rate": 0.01},
@@ -150,13 +151,8 @@ class DKL:
     patches: ClassVar[bool] = True  # a campaign gives it those of the first frame
 
     def __post_init__(self) -> None:
-        for field, known in (("kernel", RADIAL), ("inference", SUITS)):
-            got = getattr(self, field)
-            if got not in known:
-                raise unknown(field, got, known, "Set it in [surrogate].")
-        for field, value in SUITS[self.inference].items():
-            if getattr(self, field) is None:
-                object.__setattr__(self, field, value)
+        require_known(self, kernel=RADIAL, inference=SUITS)
+        suit(self, SUITS[self.inference])
         own = not (isinstance(self.network, str) and self.network in WIDTHS)
         if own and self.hidden:
             raise self._refused("hidden", "none with a network that has its own widths")

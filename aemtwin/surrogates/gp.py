@@ -8,7 +8,6 @@ of `base.bucket`. `base` says what a surrogate promises.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import BadConfig, ShapeMismatch, unknown
+from aemtwin.errors import ShapeMismatch
 from aemtwin.surrogates.base import Data, Info, float64
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.exact import (
@@ -40,8 +39,7 @@ from aemtwin.surrogates.mixture import (
     surprise,
 )
 from aemtwin.surrogates.search import Modes, modes
-
-MEANS = ("constant", "linear", "zero")
+from aemtwin.surrogates.settings import refused, require_process, require_whole
 
 
 class GPState(NamedTuple):
@@ -131,22 +129,11 @@ class GP(Reader):
     drift: float = 3.0
 
     def __post_init__(self) -> None:
-        named(self.kernel)
-        if self.mean not in MEANS:
-            raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
-        for field in ("starts", "modes", "limit", "refit_every"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise self._refused(field, "a whole number from 1 on")
+        require_process(self)
+        whole = ("starts", "modes", "limit", "refit_every")
+        require_whole(self, dict.fromkeys(whole, 1))
         if isinstance(self.drift, bool) or not self.drift > 0:  # also catches NaN
-            raise self._refused("drift", "a number above 0; inf never seeks early")
-
-    def _refused(self, field: str, allowed: str) -> BadConfig:
-        default = inspect.signature(GP).parameters[field].default
-        return BadConfig(
-            f"The surrogate gp got {field} = {getattr(self, field)!r}; it takes "
-            f"{allowed}. Leave it out for the default {default}."
-        )
+            raise refused(self, "drift", "a number above 0; inf never seeks early")
 
     def init(self, d: int) -> GPState:
         median, _ = prior(self.kernel, d)

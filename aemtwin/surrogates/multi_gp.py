@@ -8,7 +8,6 @@ one output, and `aemtwin.acquisition.hypervolume` and `novelty` read several.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import BadConfig, OutOfRange, ShapeMismatch, unknown
+from aemtwin.errors import BadConfig, OutOfRange, ShapeMismatch
 from aemtwin.surrogates.base import (
     Cross,
     Data,
@@ -32,9 +31,9 @@ from aemtwin.surrogates.base import (
 )
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.exact import prior, trend_sd
-from aemtwin.surrogates.gp import MEANS
 from aemtwin.surrogates.mixture import known
 from aemtwin.surrogates.search import Modes, modes
+from aemtwin.surrogates.settings import require_process, require_whole
 from aemtwin.surrogates.several import (
     Shared,
     conditioned,
@@ -162,17 +161,8 @@ class MultiGP:
     refit_every: int = 1
 
     def __post_init__(self) -> None:
-        named(self.kernel)
-        if self.mean not in MEANS:
-            raise unknown("mean", self.mean, MEANS, "Set it in [surrogate].")
-        for field in ("starts", "limit", "refit_every"):
-            value = getattr(self, field)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                default = inspect.signature(MultiGP).parameters[field].default
-                raise BadConfig(
-                    f"The surrogate multi_gp got {field} = {value!r}; it takes a whole "
-                    f"number from 1 on. Leave it out for the default {default}."
-                )
+        require_process(self)
+        require_whole(self, dict.fromkeys(("starts", "limit", "refit_every"), 1))
 
     def init(self, d: int) -> MultiState:
         median, _ = prior(self.kernel, d)
