@@ -48,7 +48,10 @@ def main() -> None:
     pool_X = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
     X = rng.random((said.points + STEPS, 2))
     y = field(X) + 0.1 * rng.normal(size=len(X))
-    gp, key = GP(refit_every=10**6, drift=float("inf"), modes=1), jax.random.key(0)
+    gp, key = (
+        GP(refit_every=10**6, drift=float("inf"), modes=1, spread=0),
+        jax.random.key(0),
+    )
     begin = said.points - 2
     state, _ = gp.fit(key, gp.init(2), pad(X[:begin], y[:begin]))
     score, measured = acquisition.get("log_ei"), np.zeros(m, bool)

@@ -35,7 +35,7 @@ def main() -> None:
     from aemtwin.surrogates.gp import GP
     from aemtwin.surrogates.rehearsal import rehearse
 
-    at, gp = problem(images=False, inner=False), GP(modes=1)
+    at, gp = problem(images=False, inner=False), GP(modes=1, spread=0)
     some = at.order[:LEARNED]
     state, _ = gp.fit(jax.random.key(0), gp.init(2), pad(at.X[some], at.y[some]))
     hyper = jax.tree.map(lambda a: np.asarray(a)[0], gp.mixture("look", state).hyper)

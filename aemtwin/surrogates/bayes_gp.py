@@ -26,7 +26,7 @@ from aemtwin.errors import BadConfig, ShapeMismatch
 from aemtwin.surrogates.base import Data, Info, float64
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.coordinates import prior_draws, straight
-from aemtwin.surrogates.exact import Hyper, objective, standardise, trend_sd
+from aemtwin.surrogates.exact import Hyper, objective, standardise, trend_sd, tries
 from aemtwin.surrogates.mixture import Mixture, Reader, advanced, hyper_of, known
 from aemtwin.surrogates.nuts import Chains, Told, rounds
 from aemtwin.surrogates.settings import require_process, require_whole
@@ -262,6 +262,7 @@ class BayesGP(Reader):
             "mean": float(middle.mean),
             **{k: float(v) for k, v in zip(labels, middle.length, strict=True)},
             "jitter": float(np.max(mixture.jitter)),
+            "jitter_tries": int(tries(np.asarray(mixture.jitter), every.scale)),
             "finite": int(np.all(np.isfinite(mixture.alpha))),
             "capacity": int(mixture.mask.shape[0]),
         }

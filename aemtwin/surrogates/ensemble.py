@@ -28,6 +28,7 @@ from aemtwin.surrogates.exact import (
     natural,
     read,
     standardise,
+    tries,
 )
 from aemtwin.surrogates.modules import begun
 
@@ -324,6 +325,7 @@ def _plain(told: dict[str, Any], reference: NDArray[np.float64]) -> Info:
     kept = np.where(np.isfinite(density), density, 0.0)
     falls = (reference - kept)[np.isfinite(reference)]
     info: Info = {name: float(np.mean(value)) for name, value in told.items()}
+    info["jitter_tries"] = int(tries(told["jitter"], told["scale"]))
     info["held_back"] = float(kept @ held / max(held.sum(), 1))
     info["drift"] = float(falls.max()) if falls.size else 0.0
     return info | {"finite": int(finite)}

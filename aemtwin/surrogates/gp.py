@@ -1,9 +1,9 @@
 """The exact Gaussian process as a surrogate: hyperparameters at their likeliest.
 
 A fit standardises y, searches for scale, shape and noise from several starts
-(`search`), and conditions the modes that it found (`mixture`). Between two searches a
-new point is a new row of each factor. Each program is compiled once for each capacity
-of `base.bucket`. `base` says what a surrogate promises.
+(`search`), spreads what it found (`laplace`) and conditions all of it (`mixture`).
+Between two searches a new point is a new row of each factor. Each program is compiled
+once for each capacity of `base.bucket`. `base` says what a surrogate promises.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from aemtwin.surrogates.exact import (
     prior,
     standardise,
     trend_sd,
+    tries,
 )
+from aemtwin.surrogates.laplace import DIRECTIONS
 from aemtwin.surrogates.mixture import (
     Mixture,
     Reader,
@@ -41,21 +43,29 @@ from aemtwin.surrogates.mixture import (
 from aemtwin.surrogates.search import Modes, modes
 from aemtwin.surrogates.settings import refused, require_process, require_whole
 
+GROWTH = 0.1  # of the number of points, after which all is sought anew
+
 
 class GPState(NamedTuple):
     """A fitted Gaussian process; all but `mixture` is what the next fit needs."""
 
-    theta: NDArray[np.float64]  # (modes, k + 2), log of scale/sd(y), shape, noise/sd(y)
-    weight: NDArray[np.float64]  # (modes,), of each mode
+    theta: NDArray[np.float64]  # (s, k + 2), log of scale/sd(y), shape, noise/sd(y)
+    weight: NDArray[np.float64]  # (s,); the modes first, then points about them
     level: NDArray[np.float64]  # (2,), shift and spread of y at the last search
     fitted: int  # number of points at the last search for theta; 0: never
+    whole: int  # the same, of the last search from all starts
     mixture: Mixture | None = None
 
 
-@partial(jax.jit, static_argnames=("kernel", "trend", "starts", "limit", "kept"))
+@partial(
+    jax.jit,
+    static_argnames=("kernel", "trend", "starts", "limit", "kept", "directions"),
+)
 def _search(
     key: Array,
     theta: Array,
+    used: Array,
+    whole: Array,
     X: Array,
     y: Array,
     mask: Array,
@@ -66,6 +76,7 @@ def _search(
     starts: int,
     limit: int,
     kept: int,
+    directions: int,
 ) -> tuple[Modes, Array, Array]:
     """Search for theta; return the modes, the level of y, and the best likelihood."""
     u, shift, spread = standardise(y, mask)
@@ -77,16 +88,18 @@ def _search(
     found = modes(
         key,
         theta,
+        used,
         evaluate,
+        whole=whole,
         median=median,
         sd=sd,
         starts=starts,
         limit=limit,
         kept=kept,
+        directions=directions,
     )
-    best = found.theta[0]
-    _, _, nll = objective(best, X, u, mask, noise / spread, kernel=kernel, trend=trend)
-    return found, jnp.stack([shift, spread]), nll
+    z = (found.theta[0] - median) / sd
+    return found, jnp.stack([shift, spread]), found.value[0] - 0.5 * z @ z
 
 
 @dataclass(frozen=True)
@@ -100,16 +113,21 @@ class GP(Reader):
     known of them counts in the variance.
 
     Marginal likelihoods of few points have several modes (all is noise and trend, or
-    all is structure). Each search starts from the last optimum and from `starts - 1`
-    points on a ladder of lengths, shaken by the key; the posterior is the mixture of
-    the modes found, each with its share of the probability.
+    all is structure). A search starts from the modes of the last one and, where the
+    points have become a tenth more since, also from `starts - 1` points on a ladder of
+    lengths, shaken by the key. The posterior is the mixture of the modes found, each
+    with its share of the probability, and of points about them that stand for what the
+    data leave open of the hyperparameters.
 
     Attributes:
         kernel: "matern52" (rough, the default), "matern32", "matern12", "rbf"
             (smooth), "periodic", or their sums and products: "matern52 + rbf*periodic".
         mean: "constant", "linear" or "zero", about the mean of y.
-        starts: Searches a fit, the warm one included.
-        modes: Modes that the posterior is the mixture of, at most.
+        starts: Searches where all is sought anew, the one from the likeliest mode
+            included.
+        modes: Modes that are kept, at most.
+        spread: Capacity (padded number of points) up to which each mode is spread; of
+            more points a mode is nearly all that there is. 0: never.
         limit: Evaluations after which a search begins no other step;
             `info["evaluations"]` sums those of all searches, line searches included.
         refit_every: New points after which hyperparameters are sought again; between,
@@ -124,6 +142,7 @@ class GP(Reader):
     mean: str = "constant"
     starts: int = 4
     modes: int = 2
+    spread: int = 64
     limit: int = 50
     refit_every: int = 1
     drift: float = 3.0
@@ -131,26 +150,29 @@ class GP(Reader):
     def __post_init__(self) -> None:
         require_process(self)
         whole = ("starts", "modes", "limit", "refit_every")
-        require_whole(self, dict.fromkeys(whole, 1))
+        require_whole(self, dict.fromkeys(whole, 1) | {"spread": 0})
         if isinstance(self.drift, bool) or not self.drift > 0:  # also catches NaN
             raise refused(self, "drift", "a number above 0; inf never seeks early")
 
     def init(self, d: int) -> GPState:
         median, _ = prior(self.kernel, d)
-        weight = np.zeros(self.modes)
+        weight = np.zeros(self.modes + 2 * self._directions(len(median)))
         weight[0] = 1.0
-        return GPState(
-            np.tile(median, (self.modes, 1)), weight, np.array([0.0, 1.0]), 0
-        )
+        theta = np.tile(median, (len(weight), 1))
+        return GPState(theta, weight, np.array([0.0, 1.0]), 0, 0)
+
+    def _directions(self, p: int, capacity: int = 0) -> int:
+        """Return the axes along which modes of p hyperparameters are spread."""
+        return min(p, DIRECTIONS) if 0 <= capacity <= self.spread > 0 else 0
 
     def fit(self, key: Array, state: GPState, data: Data) -> tuple[GPState, Info]:
         n, d = int(np.sum(data.mask)), data.X.shape[1]
-        k = len(named(self.kernel).labels(d)) + 2
-        if state.theta.shape != (self.modes, k) or n == 0:
+        expected = self._shape(d)
+        if state.theta.shape != expected or n == 0:
             raise ShapeMismatch(
                 f"gp.fit got {n} points of {d} dimensions and a state with theta of "
                 f"shape {state.theta.shape}; it takes one point or more, and theta of "
-                f"shape {(self.modes, k)}. Make the state with init({d})."
+                f"shape {expected}. Make the state with init({d})."
             )
         due = state.fitted == 0 or not 0 <= n - state.fitted < self.refit_every
         told: Info = {"evaluations": 0, "start": 0}
@@ -167,19 +189,23 @@ class GP(Reader):
     def _sought(self, key: Array, state: GPState, data: Data) -> tuple[GPState, Info]:
         """Search for hyperparameters, and condition on all points."""
         n, d = int(np.sum(data.mask)), data.X.shape[1]
+        whole = not state.whole <= n < (1.0 + GROWTH) * state.whole
         found, level, nll = jax.device_get(
             _search(
                 key,
-                state.theta[0],
+                state.theta[: self.modes],
+                state.weight[: self.modes] > 0,
+                np.asarray(whole),
                 *(data.X, data.y, data.mask, known(data)),
                 kernel=self.kernel,
                 trend=tuple(trend_sd(self.mean, d).tolist()),
                 starts=self.starts,
                 limit=self.limit,
-                kept=min(self.modes, self.starts),
+                kept=self.modes,
+                directions=self._directions(state.theta.shape[1], len(data.mask)),
             )
         )
-        more = self.modes - len(found.weight)
+        more = len(state.weight) - len(found.weight)
         theta = np.concatenate([found.theta, np.tile(found.theta[:1], (more, 1))])
         weight = np.pad(found.weight, (0, more))
         told: Info = {
@@ -188,8 +214,12 @@ class GP(Reader):
             "evaluations": int(found.evaluations),
             "start": int(found.start),
         }
-        after = GPState(theta, weight, level, n)
+        after = GPState(theta, weight, level, n, n if whole else state.whole)
         return self._settled(after, data), told
+
+    def _shape(self, d: int) -> tuple[int, int]:
+        k = len(named(self.kernel).labels(d)) + 2
+        return self.modes + 2 * self._directions(k), k
 
     def _settled(self, state: GPState, data: Data) -> GPState:
         """Return the state with its mixture over all points."""
@@ -204,13 +234,12 @@ class GP(Reader):
         return hyper_of(state.theta, state.level, trend_sd(self.mean, d))
 
     def _told(self, state: GPState, d: int) -> Info:
-        """Return what a fit says of itself; a number is the likeliest mode's."""
+        """Return what a fit says of itself; a number is the highest mode's."""
         mixture = state.mixture
         assert mixture is not None
-        best = int(np.argmax(state.weight))
-        hyper = jax.tree.map(lambda a: np.asarray(a)[best], mixture.hyper)
+        hyper = jax.tree.map(lambda a: np.asarray(a)[0], mixture.hyper)
         jitter, alpha = np.asarray(mixture.jitter), np.asarray(mixture.alpha)
-        used = state.weight > 0
+        used, scale = state.weight > 0, np.asarray(mixture.hyper.scale)
         share = state.weight[used]
         return {
             "scale": float(hyper.scale),
@@ -223,7 +252,8 @@ class GP(Reader):
                 )
             },
             "jitter": float(np.max(jitter[used])),
-            "modes": math.exp(-float(share @ np.log(share))),  # as many alike
+            "jitter_tries": int(tries(jitter[used], scale[used])),
+            "members": math.exp(-float(share @ np.log(share))),  # as many alike
             "finite": int(np.all(np.isfinite(alpha[used]))),
             "capacity": int(mixture.mask.shape[0]),
         }
@@ -234,6 +264,7 @@ class GP(Reader):
             "weight": np.asarray(state.weight, np.float64),
             "level": np.asarray(state.level, np.float64),
             "fitted": np.asarray(state.fitted, np.int64),
+            "whole": np.asarray(state.whole, np.int64),
         }
 
     def restore(self, carried: Mapping[str, ArrayLike], d: int) -> GPState:
@@ -249,4 +280,5 @@ class GP(Reader):
                 f"{begin.theta.shape}. Restore with the settings of the run that "
                 "carried it."
             )
-        return GPState(theta, weight, level, int(np.asarray(carried["fitted"])))
+        fitted, whole = (int(np.asarray(carried[name])) for name in ("fitted", "whole"))
+        return GPState(theta, weight, level, fitted, whole)

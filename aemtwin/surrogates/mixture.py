@@ -59,12 +59,17 @@ def conditioned(
     *,
     kernel: str,
 ) -> Mixture:
-    """Condition each process on all points."""
+    """Condition each process that has weight on all points."""
 
-    def one(h: Hyper) -> tuple[Array, Array, Array]:
-        return condition(h, X, y, mask, noise, kernel=kernel)
+    def one(given: tuple[Array, Hyper]) -> tuple[Array, Array, Array]:
+        share, h = given
+        none = jnp.eye(len(y), dtype=y.dtype), jnp.zeros_like(y), jnp.zeros((), y.dtype)
+        there = partial(condition, h, X, y, mask, noise, kernel=kernel)
+        found: tuple[Array, Array, Array] = lax.cond(share > 0, there, lambda: none)
+        return found
 
-    return Mixture(weight, hyper, X, y, mask, noise, *lax.map(one, hyper))
+    each = lax.map(one, (jnp.asarray(weight), hyper))
+    return Mixture(weight, hyper, X, y, mask, noise, *each)
 
 
 @partial(jax.jit, static_argnames="kernel")
@@ -74,8 +79,8 @@ def _grown(
     """Add the rows in which `mask` is more than that of the mixture, one by one."""
     begin, end, N = jnp.sum(mix.mask), jnp.sum(mask), mask.shape[0]
 
-    def one(given: tuple[Hyper, Array, Array]) -> tuple[Array, Array]:
-        hyper, L, jitter = given
+    def one(given: tuple[Array, Hyper, Array, Array]) -> tuple[Array, Array]:
+        share, hyper, L, jitter = given
 
         def add(i: Array, L: Array) -> Array:
             x = lax.dynamic_slice_in_dim(X, i, 1)
@@ -85,10 +90,10 @@ def _grown(
             left = jnp.maximum(own - row @ row, LEAST * hyper.scale**2)
             return L.at[i].set(row.at[i].set(jnp.sqrt(left)))
 
-        L = lax.fori_loop(begin, end, add, L)
+        L = lax.fori_loop(begin, jnp.where(share > 0, end, begin), add, L)
         return L, weights(L, y, mask, hyper.mean)
 
-    L, alpha = lax.map(one, (mix.hyper, mix.L, mix.jitter))
+    L, alpha = lax.map(one, (jnp.asarray(mix.weight), mix.hyper, mix.L, mix.jitter))
     return mix._replace(X=X, y=y, mask=mask, noise=noise, L=L, alpha=alpha)
 
 

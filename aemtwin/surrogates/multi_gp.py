@@ -30,7 +30,7 @@ from aemtwin.surrogates.base import (
     without_data,
 )
 from aemtwin.surrogates.composed import named
-from aemtwin.surrogates.exact import prior, trend_sd
+from aemtwin.surrogates.exact import prior, trend_sd, tries
 from aemtwin.surrogates.mixture import known
 from aemtwin.surrogates.search import Modes, modes
 from aemtwin.surrogates.settings import require_process, require_whole
@@ -117,7 +117,16 @@ def _search(
 
     median, sd = prior(kernel, X.shape[1])
     found = modes(
-        key, theta, evaluate, median=median, sd=sd, starts=starts, limit=limit, kept=1
+        key,
+        theta[None],
+        np.array([True]),
+        evaluate,
+        whole=True,
+        median=median,
+        sd=sd,
+        starts=starts,
+        limit=limit,
+        kept=1,
     )
     nll = objective(found.theta[0], *given, kernel=kernel, trend=trend)[2]
     return found, level, nll
@@ -238,6 +247,7 @@ class MultiGP:
             "noise_sd": unit * float(hyper.noise),
             **dict(zip(labels, shape, strict=True)),
             "jitter": float(shared.jitter),
+            "jitter_tries": int(tries(*map(np.asarray, (shared.jitter, hyper.scale)))),
             "misfit_least": float(np.min(misfit)),
             "misfit_most": float(np.max(misfit)),
             "outputs": len(misfit),

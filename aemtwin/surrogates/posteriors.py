@@ -28,6 +28,7 @@ from aemtwin.surrogates.exact import (
     covariance,
     natural,
     standardise,
+    tries,
 )
 from aemtwin.surrogates.modules import begun
 
@@ -162,6 +163,7 @@ def settled(
         "noise_sd": jnp.median(hyper.noise),
         "mean": shift,
         "jitter": spread**2 * jnp.max(jitter),
+        "jitter_tries": tries(spread**2 * jitter, hyper.scale),
         "finite": jnp.all(jnp.isfinite(alpha)),
     }
     return Fitted(weights, hyper, Z, mask, L, alpha, best), told

@@ -1,15 +1,15 @@
 """The search for hyperparameters: L-BFGS from several starts, within one program.
 
 Marginal likelihoods of few points have several modes, so `modes` searches from the
-last optimum and from a ladder of other guesses, one after the other, and weighs what it
-finds. The minimiser is `optax.lbfgs`; it takes value and gradient from one evaluation,
-because `exact.objective` has both in closed form. `gp` calls `modes` in its fit.
+last optima and from a ladder of other guesses, one after the other, and `laplace` says
+what is to be made of the ends. The minimiser is `optax.lbfgs`; it takes value and
+gradient from one evaluation, because `exact.objective` has both in closed form. `gp`
+calls `modes` in its fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +18,14 @@ import optax
 from jax import Array, lax
 from numpy.typing import NDArray
 
+from aemtwin.surrogates.laplace import Evaluate, spread
+
 LINE_STEPS = 6  # evaluations that one line search may take
 FLAT = 1e-2  # a search ends where no component of the gradient exceeds this
 GAIN = 1e-6  # ... or where a step gains less
 REACH = 1.5, 3.0  # of the ladder at its ends: logarithms of length and of noise
 SHAKE = 0.3  # of a rung, in standard deviations of the prior
 SAME = 0.1  # of the prior's sd, by which two ends may differ and be one mode
-NEGLIGIBLE = 6.0  # nats above the lowest mode from which one counts no more
-STEP = 1e-3  # of the prior's sd, for differences of the gradient
-BROAD = 0.5  # least second derivative: half of what the prior alone has
-
-Evaluate = Callable[[Array], tuple[Array, Array]]
-"""theta (p,) -> value (), gradient (p,)."""
 
 
 class Found(NamedTuple):
@@ -41,11 +37,11 @@ class Found(NamedTuple):
 
 
 class Modes(NamedTuple):
-    """The modes of a density, the highest first."""
+    """What a density is taken for: its modes, and points about them."""
 
-    theta: Array  # (kept, p); the first once more where there are fewer
-    weight: Array  # (kept,), sum 1; 0 where there is none
-    value: Array  # (kept,), of what was minimised; ∞ where there is none
+    theta: Array  # (s, p); the modes, the highest first, then `laplace.spread`
+    weight: Array  # (s,), sum 1; 0 where there is nothing
+    value: Array  # (kept,), of what was minimised; ∞ where there is no mode
     evaluations: Array  # ()
     start: Array  # (), which start was the best, 0 being the last optimum
 
@@ -61,48 +57,48 @@ class _Search(NamedTuple):
 
 def modes(
     key: Array,
-    theta: Array,
+    known: Array,
+    used: Array | NDArray[np.bool_],
     evaluate: Evaluate,
     *,
+    whole: Array | bool,
     median: NDArray[np.float64],
     sd: NDArray[np.float64],
     starts: int,
     limit: int,
     kept: int,
+    directions: int = 0,
 ) -> Modes:
-    """Search from theta and from the rungs of a ladder, and keep the modes found.
+    """Search from what is known and from the rungs of a ladder; keep the modes found.
 
     The ladder leads from short lengths and little noise (all is structure) to long
     lengths and much noise (all is trend and chance), evenly in the logarithms. Ends
     nearer than `SAME` to a lower one are the same mode.
 
-    A mode weighs as much as the normal density that fits it holds: exp(−value) over
-    the root of the determinant of its second derivatives, which are taken only where a
-    second mode is not negligible.
-
     Args:
         key: A JAX key, which shakes the ladder.
-        theta: The last optimum, (p,), logarithms of scale, shape and noise.
+        known: Optima of the last search, (k, p), the likeliest first; logarithms of
+            scale, shape and noise.
+        used: Which of them there are, (k,); the first counts in any case.
         evaluate: What to minimise, a negative log density.
+        whole: Whether the ladder is searched from too; (), may be traced.
         median: Of the prior of theta, (p,).
         sd: Of it, (p,).
-        starts: Searches, the one from theta included.
+        starts: Rungs of the ladder, and one.
         limit: Evaluations after which a search begins no other step.
         kept: Modes at most.
-
-    Source: MacKay (2003), Information Theory, Inference, and Learning Algorithms,
-    chapter 27, for the weight (Laplace's method).
+        directions: Axes of each mode along which it is spread; `laplace` says how.
     """
     rungs = np.linspace(-1.0, 1.0, starts + 1)[1:-1] if starts > 1 else np.zeros(0)
     ladder = np.tile(median, (starts - 1, 1))
     ladder[:, 1:-1] += REACH[0] * rungs[:, None]
     ladder[:, -1] += REACH[1] * rungs
-    shake = jax.random.uniform(key, ladder.shape, theta.dtype, -1.0, 1.0)
-    begin = jnp.concatenate([theta[None], ladder + SHAKE * sd * shake])
-    ends = lax.map(lambda start: minimise(evaluate, start, limit=limit), begin)
+    shake = jax.random.uniform(key, ladder.shape, known.dtype, -1.0, 1.0)
+    begin = jnp.concatenate([known, ladder + SHAKE * sd * shake])
+    ends = _ends(evaluate, begin, _wanted(used, whole, starts), limit=limit)
 
     value, found, lowest = ends.value, [], []
-    for _ in range(min(kept, starts)):
+    for _ in range(min(kept, len(begin))):
         best = jnp.argmin(value)
         lowest.append(value[best])
         found.append(ends.theta[best])
@@ -110,34 +106,29 @@ def modes(
         value = jnp.where(near, jnp.inf, value)
     at, depth = jnp.stack(found), jnp.stack(lowest)
     at = jnp.where(jnp.isfinite(depth)[:, None], at, at[0])  # a mode that is not there
-    gap = depth - depth[0]
-
-    def weigh() -> Array:
-        log_weight = -gap - 0.5 * lax.map(lambda t: _curvature(evaluate, t, sd), at)
-        return jax.nn.softmax(jnp.where(gap < NEGLIGIBLE, log_weight, -jnp.inf))
-
-    def first() -> Array:
-        return jnp.zeros_like(gap).at[0].set(1.0)
-
-    several = jnp.sum(gap < NEGLIGIBLE) > 1
-    weight = lax.cond(several, weigh, first)
-    extra = jnp.where(several, 2 * theta.shape[0] * len(found), 0)
+    theta, weight, extra = spread(evaluate, at, depth, sd, directions=directions)
     evaluations = jnp.sum(ends.evaluations) + extra
-    return Modes(at, weight, depth, evaluations, jnp.argmin(ends.value))
+    return Modes(theta, weight, depth, evaluations, jnp.argmin(ends.value))
 
 
-def _curvature(evaluate: Evaluate, theta: Array, sd: NDArray[np.float64]) -> Array:
-    """Return log det of the second derivatives, in units of sd, by differences."""
-    step = STEP * sd
+def _wanted(used: Array | NDArray[np.bool_], whole: Array | bool, starts: int) -> Array:
+    """Return which starts are searched from, (k + starts − 1,)."""
+    ladder = jnp.broadcast_to(jnp.asarray(whole), (starts - 1,))
+    return jnp.concatenate([jnp.asarray(used, bool).at[0].set(True), ladder])
 
-    def slope(offset: Array) -> Array:
-        return evaluate(theta + offset)[1] * sd
 
-    axes = jnp.diag(jnp.asarray(step))
-    ahead, behind = (lax.map(slope, way * axes) for way in (1.0, -1.0))
-    H = (ahead - behind) / (2.0 * STEP)
-    H = jnp.where(jnp.isfinite(H), H, 0.0)
-    return jnp.sum(jnp.log(jnp.maximum(jnp.linalg.eigvalsh(0.5 * (H + H.T)), BROAD)))
+def _ends(evaluate: Evaluate, begin: Array, wanted: Array, *, limit: int) -> Found:
+    """Search from the wanted starts, one after the other; others have no value."""
+    order = jnp.argsort(~wanted, stable=True)
+
+    def turn(i: Array, ends: Found) -> Found:
+        k = order[i]
+        end = minimise(evaluate, begin[k], limit=limit)
+        return Found(*(a.at[k].set(b) for a, b in zip(ends, end, strict=True)))
+
+    n = len(begin)
+    nothing = Found(begin, jnp.full(n, jnp.inf, begin.dtype), jnp.zeros(n, int))
+    return cast(Found, lax.fori_loop(0, jnp.sum(wanted), turn, nothing))
 
 
 def minimise(evaluate: Evaluate, start: Array, *, limit: int) -> Found:

@@ -173,6 +173,7 @@ class SparseGP:
             mean=self.mean,
             starts=self.starts,
             modes=1,
+            spread=0,
             limit=self.limit,
             refit_every=refit_every,
             drift=np.inf,
@@ -213,7 +214,7 @@ class SparseGP:
         rows = np.random.default_rng(SHUFFLE).permutation(n)[: self.inducing]
         noise = None if data.noise is None else data.noise[rows]
         part = pad(data.X[rows], data.y[rows], noise)
-        look, first = self._few.fit(key, gp._replace(fitted=0), part)
+        look, first = self._few.fit(key, gp._replace(fitted=0, whole=0), part)
         found = jax.device_get(
             _search(
                 np.concatenate([gp.theta, look.theta]),
@@ -233,7 +234,7 @@ class SparseGP:
             "evaluations_first": int(first["evaluations"]),
             "start": int(found.start),
         }
-        after = GPState(found.theta[None], np.ones(1), np.asarray(found.level), n)
+        after = GPState(found.theta[None], np.ones(1), np.asarray(found.level), n, n)
         return after, told
 
     def _hyper(self, gp: GPState, d: int) -> Any:

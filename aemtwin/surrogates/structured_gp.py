@@ -40,6 +40,7 @@ from aemtwin.surrogates.bayes_gp import (
     warn_apart,
 )
 from aemtwin.surrogates.composed import named
+from aemtwin.surrogates.exact import tries
 from aemtwin.surrogates.hypotheses import Hypotheses, sample
 from aemtwin.surrogates.means import Mean, load
 from aemtwin.surrogates.mixture import known
@@ -245,6 +246,7 @@ class StructuredGP:
             "noise_sd": noise[0],
             **dict(zip(hypotheses.labels, shape, strict=True)),
             "jitter": float(np.max(mix.jitter)),
+            "jitter_tries": int(tries(*map(np.asarray, (mix.jitter, mix.hyper.scale)))),
             "finite": int(finite),
             "capacity": int(mix.mask.shape[0]),
         }

@@ -167,22 +167,25 @@ def test_a_smooth_kernel_is_singular_in_float32_and_needs_little_in_float64(leng
 
 def frozen(noise):
     """A gp that keeps the hyperparameters that it is given, and its state."""
-    gp = GP(kernel="rbf", refit_every=10**6, drift=np.inf, modes=1)
+    gp = GP(kernel="rbf", refit_every=10**6, drift=np.inf, modes=1, spread=0)
     theta = np.array([[0.0, np.log(2.0), np.log(2.0), np.log(noise)]])
-    carried = {"theta": theta, "weight": [1.0], "level": [0.0, 1.0], "fitted": N - 1}
+    carried = {"theta": theta, "weight": [1.0], "level": [0.0, 1.0]}
+    carried |= dict.fromkeys(("fitted", "whole"), N - 1)
     return gp, gp.restore(carried, 2)
 
 
 def test_the_jitter_that_a_fit_needed_is_in_info_and_no_more_than_was_needed():
     """None with noise; without it, about the rounding of the largest root."""
     gp, state = frozen(noise=0.1)
-    assert gp.fit(KEY, state, pad(X, TRUTH))[1]["jitter"] == 0.0
+    _, info = gp.fit(KEY, state, pad(X, TRUTH))
+    assert (info["jitter"], info["jitter_tries"]) == (0.0, 0)
     gp, state = frozen(noise=1e-12)
     after, info = gp.fit(KEY, state, pad(X, TRUTH))
     roots = np.linalg.eigvalsh(correlation(2.0) + exact.MEAN_SD**2)
     rounding = N * np.finfo(float).eps * roots[-1]
     assert roots[0] < rounding  # singular, as far as float64 can tell
     assert info["jitter"] in exact.JITTERS[1:]
+    assert info["jitter_tries"] == exact.JITTERS.index(info["jitter"])
     assert info["jitter"] < 100 * rounding
     assert (info["finite"], info["searched"]) == (1, 0)
     found = gp.predict(KEY, after, X)

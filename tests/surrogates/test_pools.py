@@ -43,10 +43,11 @@ def test_sixty_points_followed_are_the_posterior_read_anew(kernel):
 
 
 def test_every_mode_is_followed_and_weighs_as_it_does():
-    theta = np.log([[1.0, 0.2, 0.3, 0.1], [0.8, 0.6, 0.4, 0.3]])
-    state = GROWING.init(2)._replace(
-        theta=theta, weight=np.array([0.3, 0.7]), level=np.array([2.0, 0.7]), fitted=20
-    )
+    begin = GROWING.init(2)
+    theta, weight = begin.theta, begin.weight
+    theta[:2] = np.log([[1.0, 0.2, 0.3, 0.1], [0.8, 0.6, 0.4, 0.3]])
+    weight[:2] = 0.3, 0.7
+    state = begin._replace(level=np.array([2.0, 0.7]), fitted=20)
     *_, (_, last, _, pool, found) = followed(GROWING, range(20, 30), state=state)
     assert len(pool.seats) == 2
     anew = GROWING.predict(KEY, last, POOL)

@@ -17,7 +17,16 @@ MEDIAN, SD = prior("matern52", 1)
 def sought(evaluate, start, starts):
     def run(start):
         return modes(
-            KEY, start, evaluate, median=MEDIAN, sd=SD, starts=starts, limit=50, kept=2
+            KEY,
+            jnp.stack([start, start]),
+            jnp.array([True, False]),
+            evaluate,
+            whole=True,
+            median=MEDIAN,
+            sd=SD,
+            starts=starts,
+            limit=50,
+            kept=2,
         )
 
     return jax.device_get(jax.jit(run)(np.asarray(start, np.float64)))
