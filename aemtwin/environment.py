@@ -58,7 +58,7 @@ def prepare_jax() -> None:
     os.environ.setdefault("NPROC", "1")
     import jax
 
-    if getattr(jax.config, "jax_compilation_cache_dir", None):
+    if compilation_cache() is not None:
         return
     folder = cache_folder()
     try:
@@ -72,6 +72,14 @@ def prepare_jax() -> None:
         ("jax_persistent_cache_min_entry_size_bytes", -1),
     ):
         jax.config.update(key, value)  # type: ignore[no-untyped-call]
+
+
+def compilation_cache() -> Path | None:
+    """Return where JAX keeps compiled programs now; None: it keeps none on disk."""
+    import jax
+
+    folder = getattr(jax.config, "jax_compilation_cache_dir", None)
+    return Path(folder) if folder else None
 
 
 def cache_folder() -> Path:

@@ -11,6 +11,7 @@ import logging
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from aemtwin import config as configuration
 from aemtwin import journal, lifecycle, scalarizers
+from aemtwin.ahead import Ahead
 from aemtwin.campaign import Campaign
 from aemtwin.config import CampaignConfig
 from aemtwin.decisions import Decision, State
@@ -210,9 +212,10 @@ def _go(
         lifecycle.require_same_instrument(campaign)
         if on_begin is not None:
             on_begin(campaign)
-        told = None if on_step is None else (lambda s, d: on_step(campaign, s, d))
         try:
-            state, belief = lifecycle.measure(campaign, told)
+            with closing(Ahead(campaign)) as ahead:
+                told = _tellers(campaign, ahead, on_step)
+                state, belief = lifecycle.measure(campaign, told)
             lifecycle.keep_data(folder, len(state.indices))
             lifecycle.score(campaign, state, belief)
         except BaseException as error:
@@ -221,3 +224,16 @@ def _go(
             lifecycle.close(campaign, status, error, seen.count)
             raise
         lifecycle.close(campaign, "success", None, seen.count)
+
+
+def _tellers(
+    campaign: Campaign, ahead: Ahead, on_step: OnStep | None
+) -> Callable[[State, Decision], None]:
+    """Return what is told of each measurement."""
+
+    def told(state: State, decision: Decision) -> None:
+        ahead(state, decision)
+        if on_step is not None:
+            on_step(campaign, state, decision)
+
+    return told

@@ -27,7 +27,7 @@ from aemtwin.surrogates.deep import Design, Fitted, arrays, rebuilt
 from aemtwin.surrogates.deep import roomy as roomy
 from aemtwin.surrogates.kernels import RADIAL
 from aemtwin.surrogates.modules import build
-from aemtwin.surrogates.networks import WIDTHS
+from aemtwin.surrogates.networks import WIDTHS, reads_images
 from aemtwin.surrogates.settings import require_known, suit
 
 SUITS: dict[str, dict[str, Any]] = {  # what is left to the inference
@@ -186,6 +186,12 @@ class DKL:
     def name(self) -> str:
         """The name under which the registry knows it."""
         return "dkl"
+
+    @property
+    def columns(self) -> int:
+        """The fewest columns of X that it reads: a net of images needs a patch."""
+        images = reads_images(build(self.network, self.hidden, self.features))
+        return self.coordinates + self.size**2 * images
 
     def _design(self, d: int) -> Design:
         coordinates = min(self.coordinates, d)

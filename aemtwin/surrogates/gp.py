@@ -142,7 +142,7 @@ class GP(Reader):
     mean: str = "constant"
     starts: int = 4
     modes: int = 2
-    spread: int = 64
+    spread: int = 128
     limit: int = 50
     refit_every: int = 1
     drift: float = 3.0

@@ -148,7 +148,8 @@ def _check_learner(
     prepare_jax()
     made = make()
     if hasattr(made, "fit") or hasattr(made, "predict"):
-        for result in held(Learner(make), SURROGATE_LAWS.values()):
+        of = Learner(make, getattr(made, "columns", 2))  # the fewest that it reads
+        for result in held(of, SURROGATE_LAWS.values()):
             yield "as a surrogate", result
     elif callable(made) or hasattr(made, "order"):
         for result in held(make, ACQUISITION_LAWS.values()):

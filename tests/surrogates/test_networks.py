@@ -9,6 +9,7 @@ from scipy.signal import correlate
 
 from aemtwin.environment import prepare_jax
 from aemtwin.errors import ShapeMismatch
+from aemtwin.surrogates import get
 from aemtwin.surrogates.modules import begun, build
 from aemtwin.surrogates.networks import (
     Convolutions,
@@ -89,3 +90,9 @@ def test_images_have_scales_and_channels_last():
     for d, size in ((2, 4), (50, 0)):
         with pytest.raises(ShapeMismatch, match="images"):
             input_shape(net, d, coordinates=2, size=size)
+
+
+def test_a_net_of_images_asks_for_a_patch_and_others_for_the_position():
+    assert get("dkl").columns == 2
+    assert get("dkl", network="cnn").columns == 66
+    assert get("dkl", network="cnn", size=4).columns == 18

@@ -1,0 +1,163 @@
+"""Programs of the next capacity, compiled in a process of their own.
+
+Where the padded data outgrow their capacity, the programs of the next one are compiled:
+seconds during which the microscope would wait, once for each machine and version of
+JAX. `Ahead` follows a run and, where a measurement takes long enough for there to be
+something to gain, begins a process of low priority that makes two decisions on invented
+data of the next capacity. What it compiles lands in the cache on disk, from which the
+run loads it. It is another process since JAX must not run in two threads at once
+(`environment.prepare_jax`), and no decision depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aemtwin import acquisition, surrogates
+from aemtwin.acquisition import stopping
+from aemtwin.acquisition.registry import Policy
+from aemtwin.beliefs import believe
+from aemtwin.campaign import Campaign
+from aemtwin.choices import surrogate_params
+from aemtwin.config import CampaignConfig
+from aemtwin.decisions import Decision, State
+from aemtwin.environment import compilation_cache, environment, prepare_jax
+from aemtwin.inputs import View
+from aemtwin.surrogates.base import bucket
+from aemtwin.terms import Terms
+
+log = logging.getLogger(__name__)
+
+SLOW_S = 0.5  # a step that takes less leaves no time to compile anything in
+NICE = 10  # of the process: it takes what the run leaves over
+
+
+class Ahead:
+    """Follows a campaign and compiles ahead of it; call it after each measurement."""
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._campaign = campaign
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked: set[int] = set()
+
+    def __call__(self, state: State, decision: Decision) -> None:
+        """Begin to compile what will be needed next, if there is time for it."""
+        campaign, first = self._campaign, self._campaign.config.first
+        n = int(np.isfinite(np.array(state.values)).sum())
+        # of the first decision, then the fewest points of the next capacity
+        after = first if decision.phase == "first" else bucket(max(n, 1)) + 1
+        slow = decision.timings.get("total_s", 0.0) >= SLOW_S
+        policy = isinstance(campaign.acquire, Policy)  # it decides without a fit
+        if policy or not slow or not 2 <= after < campaign.steps():
+            return
+        if after in self._asked or self._busy():
+            return
+        self._asked.add(after)
+        request = request_of(campaign.config, campaign.view, after)
+        if mark := _mark(request):
+            self._process = _begun(request | {"mark": str(mark)})
+
+    def close(self) -> None:
+        """Stop what is still compiling."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+
+    def _busy(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+def request_of(config: CampaignConfig, view: View, points: int) -> dict[str, Any]:
+    """Return what `rehearse` is to be given for so many points of this campaign."""
+    stop, (candidates, width) = config.stop, view.X.shape
+    return {
+        "surrogate": [config.surrogate.name, surrogate_params(config)],
+        "acquisition": [config.acquisition.name, dict(config.acquisition.params)],
+        "stop": None if stop is None else [stop.name, dict(stop.params)],
+        "batch": config.search.batch,
+        "width": width,
+        "candidates": candidates,
+        "points": points,
+    }
+
+
+def _mark(request: dict[str, Any]) -> Path | None:
+    """Return the file that will say that this was compiled; None if it was."""
+    folder = compilation_cache()
+    if folder is None:
+        return None
+    told = json.dumps([request, environment()], sort_keys=True, default=str)
+    mark = folder / "ahead" / hashlib.sha256(told.encode()).hexdigest()[:32]
+    return None if mark.exists() else mark
+
+
+def _begun(request: dict[str, Any]) -> subprocess.Popen[bytes] | None:
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aemtwin.ahead"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdin is not None
+        with process.stdin as said:
+            said.write(json.dumps(request).encode())
+    except OSError as error:  # the run does without
+        log.info("nothing is compiled ahead: %s", error)
+        return None
+    log.info("compiling ahead for %d points", request["points"])
+    return process
+
+
+def rehearse(request: dict[str, Any]) -> None:
+    """Make two decisions on invented data, as a run of these parts does."""
+    name, params = request["surrogate"]
+    surrogate = surrogates.get(name, **params)
+    name, params = request["acquisition"]
+    acquire = acquisition.get(name, **params)
+    stop, rng = request["stop"], np.random.default_rng(0)
+    X = rng.random((request["candidates"], request["width"]))
+    view = View(X, np.ones(len(X), bool))
+    terms = Terms(
+        rule=None if stop is None else stopping.get(stop[0], **stop[1]),
+        batch=request["batch"],
+        positions=X[:, :2],
+        shape=(1, len(X)),
+        probe=X[0, :2],
+    )
+    learned, pool = surrogate.init(request["width"]), None
+    for n in (request["points"], request["points"] + 1):  # a first fit, and a next
+        indices = tuple(range(min(n, len(X) - 1)))
+        values = tuple(np.sin(5.0 * X[list(indices)].sum(axis=1)).tolist())
+        state = State(indices, values, learned)
+        belief = believe(surrogate, acquire, view, state, 0, pool, terms)
+        if belief is None:  # there are no two values
+            return
+        learned, pool = belief.learned, belief.pool
+
+
+def main() -> None:
+    """Read a request, compile what it needs, and leave a mark."""
+    request = json.loads(sys.stdin.buffer.read())
+    with suppress(AttributeError, OSError):  # not on every system
+        os.nice(NICE)
+    mark = Path(request.pop("mark"))
+    prepare_jax()
+    rehearse(request)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+if __name__ == "__main__":
+    main()
