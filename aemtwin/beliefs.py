@@ -21,6 +21,7 @@ from aemtwin.acquisition.registry import Acquisition, Policy
 from aemtwin.acquisition.stopping import Rule, Standing, Verdict
 from aemtwin.batches import picks
 from aemtwin.decisions import Belief, State
+from aemtwin.dwells import decide, known_noise
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.inputs import View
 from aemtwin.surrogates.base import (
@@ -103,7 +104,10 @@ def believe(
     indices = np.array(state.indices)
     closed = ~view.allowed  # measured, or not to be
     closed[indices] = True
-    data = pad(view.X[indices[valid]], tamed(values[valid]))
+    terms = terms or Terms()
+    noise = known_noise(state.known.sds, terms.dwells)
+    known = None if noise is None else noise[valid]
+    data = pad(view.X[indices[valid]], tamed(values[valid]), known)
     key_fit, key_read, key_draw = step_keys(seed, state.seq_num)
     begin = time.perf_counter()
     learned, info = surrogate.fit(key_fit, state.learned, data)
@@ -142,13 +146,18 @@ def believe(
     context = Context(float(mean[indices[valid]].max()), closed, n=int(valid.sum()))
     if getattr(acquire, "draws", False):
         context = context._replace(draw=draw(0))
-    terms = terms or Terms()
     together = terms.batch > 1 or getattr(acquire, "joint", False)
     if together and isinstance(surrogate, Joint):
         context = context._replace(joint=_joint(surrogate, learned, view))
     at = Posterior(mean, variance)
     scores = np.array(acquire(posterior, context))
     scores[np.isnan(scores) | closed] = -np.inf
+    decided = None
+    if terms.dwells is not None and noise is not None:
+        decided = decide(terms.dwells, at, info, data, indices, valid, state.known.sds)
+        belief = replace(belief, dwell_s=decided.dwell_s)
+        if terms.seconds is not None:
+            terms = terms._replace(seconds=decided.seconds)
     scores = terms.score(scores, getattr(acquire, "scores", "any"))
     info, verdict = {**info, **terms.info()}, None
     if terms.rule is not None:
@@ -157,6 +166,8 @@ def believe(
         verdict = _verdict(terms.rule, standing, surrogate, learned, view)
         info |= {"stop_value": verdict.value, "stop_limit": verdict.limit}
     batch = picks(acquire, at, context, scores, terms, draw)
+    if decided is not None:
+        info |= decided.info(batch[0] if batch else None)
     return replace(belief, scores=scores, info=info, verdict=verdict, batch=batch)
 
 

@@ -40,6 +40,7 @@ from aemtwin.journal import (
 )
 from aemtwin.measurement import Measurement
 from aemtwin.measuring import NO_FRAME, measure_at, scan_first
+from aemtwin.noises import Noises
 from aemtwin.scalarizers.built_in import require_turning
 from aemtwin.terms import Terms, terms_of
 from aemtwin.values import Values, notices_of
@@ -98,7 +99,9 @@ class Campaign:
         # (2,) m; what was measured farther away belongs to another candidate
         self._half_pixel = 0.5 * np.ptp(self._bounds, axis=1) / cells + 1e-15
         self._choose_frame()
-        self._values = Values(journal.folder, gate_of(config.gate))
+        learns = self.mode, self.surrogate, self.acquire, self.scalarizer
+        self._noises = Noises(config, instrument, *learns)
+        self._values = Values(journal.folder, gate_of(config.gate), self._noises.per_s)
         self._pool: Any = None
         self._plan(positions_alone(self.candidates, self._bounds))
 
@@ -183,6 +186,7 @@ class Campaign:
             decided = state.pending if belief is None else belief.batch
             index = decided[0] if decided else self._next_in_order(state)
         decision = Decision(state.seq_num, index, self.candidates[index], phase, belief)
+        decision = replace(decision, dwell_s=self._noises.dwell_s(belief, index))
         fit_s = belief.fit_s if belief is not None else 0.0
         decision.timings.update(
             {
@@ -204,7 +208,8 @@ class Campaign:
         """Return what else a decision weighs; nothing is asked where nothing is."""
         done = np.array(state.indices, np.int64)
         field = self.candidates, self.view.allowed, done
-        terms = terms_of(self.config.search, self.instrument, *field, self._arguments)
+        about = (self.config.search, self.instrument, *field, self._arguments)
+        terms = terms_of(*about, state.known)
         left = max(1, self.steps() - len(state.indices))
         return terms._replace(
             rule=self.rule,
@@ -218,15 +223,8 @@ class Campaign:
 
     def measure(self, decision: Decision) -> Measurement | Failure:
         """Go there and measure; the request ids make both safe to repeat."""
-        config = self.config
-        return measure_at(
-            self.instrument,
-            self.uid,
-            decision,
-            self.mode.name,
-            config.dwell_s,
-            config.parameters,
-        )
+        where = self.instrument, self.uid, decision, self.mode.name
+        return measure_at(*where, decision.dwell_s, self.config.parameters)
 
     def tell(
         self, state: State, decision: Decision, measured: Measurement | Failure
@@ -243,12 +241,14 @@ class Campaign:
             self.journal.save_spectrum(decision.seq_num, found)
         if "descriptor" not in self.journal.names:
             self._describe(found)
+        sd = self._values.sd(scalarizer, found, counts=self._noises.counts)
         after = State(
             indices=(*state.indices, decision.index),
             values=values,
             learned=state.learned,
             scalarizer=scalarizer,
             pending=state.pending[1:],
+            known=self._noises.after(state.known, decision, sd),
         )
         belief = decision.belief
         if belief is not None:
@@ -257,6 +257,7 @@ class Campaign:
         if scalarizer.learns:  # what earlier measurements mean by now
             self.journal.save_maps("values", {"values": np.array(values)})
         data = event_data(decision, measured, values[-1], "; ".join(notices))
+        data |= self._noises.data(after.known)
         self.journal.append(
             "event",
             documents.event(self.uid, decision.seq_num, time.time(), data),
@@ -312,7 +313,8 @@ class Campaign:
         if scalarizer.learns:
             scalarizer, values = self._values.of(scalarizer, len(events))
         indices = tuple(int(e["data"]["index"]) for e in events)
-        return State(indices, values, learned, scalarizer, pending)
+        known = self._noises.read(events)
+        return State(indices, values, learned, scalarizer, pending, known)
 
     def _next_in_order(self, state: State) -> int:
         done = set(state.indices)
@@ -327,5 +329,6 @@ class Campaign:
                 time.time(),
                 value_name=self.scalarizer.name,
                 value_units="" if found is None else self.scalarizer.units(found),
+                more=self._noises.keys,
             ),
         )

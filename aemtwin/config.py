@@ -139,6 +139,16 @@ class Search(BaseModel):
         default=0.0, ge=0, allow_inf_nan=False
     )  # least distance of spots
     batch: int = Field(default=1, ge=1, le=64)  # spots that one belief decides on
+    dwell_s: tuple[float, ...] | None = None  # to decide among; None: nothing to decide
+
+    @field_validator("dwell_s")
+    @classmethod
+    def _ladder(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is None:
+            return None
+        if len(set(value)) < 2 or not all(0 < t < float("inf") for t in value):
+            raise ValueError("dwells are two or more, finite and more than 0, seconds")
+        return tuple(sorted(set(value)))
 
 
 class GateConfig(BaseModel):

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from aemtwin.acquisition.stopping import Verdict
 
 
+class Known(NamedTuple):
+    """What is known of the noise of the values."""
+
+    sds: tuple[float, ...] = ()  # said of each, unit of the value; NaN: nothing
+    dwells: tuple[float, ...] = ()  # s, of each, where that is decided
+    rough: float = 0.0  # sd of a value after one second; 0: nothing believed yet
+
+
 @dataclass(frozen=True)
 class State:
     """What the next decision depends on."""
@@ -30,6 +38,7 @@ class State:
     learned: Any = None  # the surrogate's own state
     scalarizer: Scalarizer | None = None  # as learned so far, where it learns
     pending: tuple[int, ...] = ()  # candidates decided on and not yet measured
+    known: Known = field(default_factory=Known)
 
     @property
     def seq_num(self) -> int:
@@ -51,6 +60,7 @@ class Belief:
     latent: NDArray[np.float64] | None = None  # (m, k), where the surrogate has one
     pool: Any = None  # what the next belief may go on from, and use up
     verdict: Verdict | None = None  # of the stopping rule
+    dwell_s: NDArray[np.float64] | None = None  # (m,), where that is decided
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +73,7 @@ class Decision:
     phase: str  # "first" or "search"
     belief: Belief | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    dwell_s: float | None = None  # how long; None: as the instrument usually does
 
     @property
     def ends(self) -> str:

@@ -8,7 +8,7 @@ journal (`aemtwin.journal`) is a file of them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 Document = dict[str, Any]
@@ -57,6 +57,11 @@ DATA_KEYS: dict[str, tuple[str, str, str]] = {  # name -> (dtype, units, meaning
     "total_s": ("number", "s", "the step, wall clock"),
 }
 
+MORE_KEYS: dict[str, tuple[str, str, str]] = {  # of runs that have them alone
+    "sd": ("number", "", "known of the value: its standard deviation"),
+    "dwell_s": ("number", "s", "decided for the measurement"),
+}
+
 
 def run_start(uid: str, time: float, **facts: Any) -> Document:
     """Return the document that opens a run."""
@@ -64,14 +69,22 @@ def run_start(uid: str, time: float, **facts: Any) -> Document:
 
 
 def descriptor(
-    run_uid: str, time: float, *, value_name: str, value_units: str
+    run_uid: str,
+    time: float,
+    *,
+    value_name: str,
+    value_units: str,
+    more: Collection[str] = (),
 ) -> Document:
-    """Return the document that says what the events hold."""
+    """Return the document that says what the events hold; `more` of `MORE_KEYS`."""
     keys = {
         name: {"source": meaning, "dtype": dtype, "shape": [], "units": units}
-        for name, (dtype, units, meaning) in DATA_KEYS.items()
+        for name, (dtype, units, meaning) in {**DATA_KEYS, **MORE_KEYS}.items()
+        if name in DATA_KEYS or name in more
     }
     keys["value"] |= {"source": value_name, "units": value_units}
+    if "sd" in keys:
+        keys["sd"] |= {"units": value_units}
     return {
         "uid": f"{run_uid}-primary",
         "run_start": run_uid,

@@ -178,6 +178,7 @@ def _baseline(
     """
     said = campaign.config.model_dump() | {"stop": None}
     changed: dict[str, Any] = {"acquisition": {"name": "random"}, "baseline": False}
+    changed["search"] = {**said["search"], "dwell_s": None}  # the usual one
     if campaign.ended:
         changed["steps"] = max(0, measured - campaign.config.first)
     config = configuration.build(said, changed)

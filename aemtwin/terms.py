@@ -17,6 +17,8 @@ from aemtwin.acquisition.cost import Cost
 from aemtwin.acquisition.penalties import exclude
 from aemtwin.acquisition.stopping import Rule
 from aemtwin.config import Search
+from aemtwin.decisions import Known
+from aemtwin.dwells import Dwells
 from aemtwin.instruments.protocol import Instrument
 
 Array = NDArray[np.float64]
@@ -35,6 +37,7 @@ class Terms(NamedTuple):
     positions: Array | None = None  # (m, 2) m, of the candidates
     shape: tuple[int, int] = (1, 1)  # rows and columns of their grid
     probe: Array | None = None  # (2,) m, where a way through several begins
+    dwells: Dwells | None = None  # where the dwell is decided too
 
     def score(self, scores: Array, kind: Any) -> Array:
         """Return the scores less what each candidate costs; −∞ where it is too near.
@@ -69,6 +72,7 @@ def terms_of(
     allowed: NDArray[np.bool_],
     measured: NDArray[np.int64],
     arguments: Mapping[str, Any],
+    known: Known | None = None,
 ) -> Terms:
     """Return the terms of the next decision.
 
@@ -79,6 +83,7 @@ def terms_of(
         allowed: Which may be measured at all, (m,).
         measured: Indices of those that were, in order.
         arguments: Of a measurement.
+        known: Of the noise of the values so far, where a dwell is decided.
     """
     terms = Terms()
     closed = ~allowed
@@ -89,16 +94,36 @@ def terms_of(
     if said.travel > 0:
         seconds = seconds_of(instrument, candidates, arguments)
         terms = terms._replace(seconds=seconds, travel=said.travel)
+    if said.dwell_s is not None and known is not None and measured.size:
+        # from the last spot, not from where the probe is: a resumed run may be
+        # elsewhere; and without the last digits, for the same reason
+        way = way_s(instrument, candidates, candidates[measured[-1]]).round(9)
+        spent = np.array(known.dwells, np.float64)
+        dwells = Dwells(said.dwell_s, spent, known.rough, way)
+        terms = terms._replace(dwells=dwells)
     return terms
 
 
 def seconds_of(
     instrument: Instrument, candidates: Array, arguments: Mapping[str, Any]
 ) -> Array:
-    """Return how long it takes to go to each candidate and measure there, (m,).
+    """Return how long it takes to go to each candidate and measure there, (m,)."""
+    own = instrument.duration({"call": "measure", "arguments": dict(arguments)})
+    return way_s(instrument, candidates) + own
+
+
+def way_s(
+    instrument: Instrument, candidates: Array, probe: Array | None = None
+) -> Array:
+    """Return how long it takes to come to rest at each candidate, (m,).
 
     A move takes a time to settle and a time for the way: both are settled by asking
     about two moves, to where the probe is and to the farthest candidate.
+
+    Args:
+        instrument: Asked.
+        candidates: (m, 2), metres.
+        probe: Where the way begins, (2,), metres; None: where the probe is.
     """
     here = np.asarray(instrument.state().position, np.float64)
     way = np.linalg.norm(candidates - here, axis=1)
@@ -107,6 +132,7 @@ def seconds_of(
         instrument.duration({"call": "move_to", "arguments": {"position": to.tolist()}})
         for to in (here, candidates[farthest])
     )
-    own = instrument.duration({"call": "measure", "arguments": dict(arguments)})
     pace = (far - still) / way[farthest] if way[farthest] > 0 else 0.0
-    return np.asarray(still + pace * way + own)
+    if probe is not None:
+        way = np.linalg.norm(candidates - probe, axis=1)
+    return np.asarray(still + pace * way)

@@ -20,6 +20,7 @@ from aemtwin.gates import Gate
 from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import Scalarizer
+from aemtwin.scalarizers.poisson import per_dwell
 
 FEWEST = 8  # values from which a far one can be told
 FAR = 2.0  # ranges of all others that a lone value may lie beyond them
@@ -31,10 +32,19 @@ Found: TypeAlias = tuple[Scalarizer, tuple[float, ...]]
 
 
 class Values:
-    """The numbers of one run, from its folder; those that its gate lets pass."""
+    """The numbers of one run, from its folder; those that its gate lets pass.
 
-    def __init__(self, folder: Path, gate: Gate | None = None) -> None:
-        self._folder, self._gate = folder, gate
+    Args:
+        folder: Of the run.
+        gate: What a measurement must be worth; None: anything.
+        per_s: The dwell to which counts are scaled before anything is made of them;
+            None: all are of one dwell.
+    """
+
+    def __init__(
+        self, folder: Path, gate: Gate | None = None, per_s: float | None = None
+    ) -> None:
+        self._folder, self._gate, self._per_s = folder, gate, per_s
         self._kept: list[Measurement | None] = []
 
     def after(
@@ -60,6 +70,32 @@ class Values:
     def of(self, scalarizer: Scalarizer, n: int) -> Found:
         """Return the scalarizer and the values of the first n measurements."""
         return self._learned(scalarizer, self._first(n))
+
+    def sd(
+        self, scalarizer: Scalarizer, measured: Measurement | None, *, counts: bool
+    ) -> float:
+        """Return what is known of the sd of a value; NaN where nothing is.
+
+        Args:
+            scalarizer: That of the value.
+            measured: The measurement; None where the instrument failed.
+            counts: Whether it holds counts.
+        """
+        if measured is None or not scalarizer.tells_sd(counts=counts):
+            return NONE
+        try:
+            sd = scalarizer.sd(self._seen(measured), counts=counts)
+        except Exception as error:
+            raise MeasurementFailed(
+                f"The sd of the scalarizer {scalarizer.name} failed on {measured.rid} "
+                f"({type(error).__name__}: {error}). Mend it, then: "
+                f"aemtwin resume {self._folder}"
+            ) from error
+        return sd if 0 <= sd < math.inf else NONE
+
+    def _seen(self, measured: Measurement) -> Measurement:
+        """Return a measurement as scalarizers see it: counts are of one dwell."""
+        return measured if self._per_s is None else per_dwell(measured, self._per_s)
 
     def refuses(self, measured: Measurement) -> str:
         """Return why nothing is learned from a measurement; "" where it passes.
@@ -90,7 +126,8 @@ class Values:
     def _learned(
         self, scalarizer: Scalarizer, found: list[Measurement | None]
     ) -> Found:
-        there = [m for m in found if m is not None and not self.refuses(m)]
+        passed = (m for m in found if m is not None and not self.refuses(m))
+        there = [self._seen(m) for m in passed]
         try:
             fitted = scalarizer.fit(there)
         except AemtwinError:
@@ -109,7 +146,7 @@ class Values:
         if measured is None or self.refuses(measured):
             return NONE
         try:
-            return scalarizer(measured)
+            return scalarizer(self._seen(measured))
         except AemtwinError:
             raise
         except Exception as error:

@@ -53,7 +53,7 @@ def best_dwell_s(
     variance: ArrayLike,
     noise_variance: ArrayLike,
     reference_s: float,
-    overhead_s: float,
+    overhead_s: ArrayLike,
     *,
     low_s: float,
     high_s: float,
@@ -78,8 +78,8 @@ def best_dwell_s(
         noise_variance: Of one measurement of `reference_s`, (m,) or (), unit of y
             squared; 0 takes `low_s`.
         reference_s: The dwell at which the noise is that, seconds.
-        overhead_s: t0: moving, settling and all else that a spot costs, seconds. For
-            a budget of dose see `overhead_of`.
+        overhead_s: t0: moving, settling and all else that a spot costs, seconds, (m,)
+            or (). For a budget of dose see `overhead_of`.
         low_s: Shortest dwell of the mode.
         high_s: Longest dwell of the mode.
         levels: Dwells to choose among, (k,), seconds; those outside the limits are
@@ -104,7 +104,8 @@ def best_dwell_s(
             f"best_dwell_s got limits from {low_s!r} to {high_s!r} s; they are finite, "
             "more than 0 and run upwards. Use the dwell_s of the mode."
         )
-    if not 0 <= overhead_s < np.inf:
+    spent = np.asarray(overhead_s, np.float64)
+    if not (np.isfinite(spent) & (spent >= 0)).all():
         raise OutOfRange(
             f"best_dwell_s got overhead_s = {overhead_s!r}; it is finite and 0 or "
             "more, seconds. Take moving and settling together."
@@ -112,11 +113,16 @@ def best_dwell_s(
     _, v, a = _noise(
         "best_dwell_s", variance, noise_variance, reference_s, floor, low_s
     )
+    if spent.ndim and spent.shape != v.shape:
+        raise ShapeMismatch(
+            f"best_dwell_s got overhead_s of shape {spent.shape} for spots of "
+            f"{v.shape}. Give one number, or one for each spot."
+        )
     known = v + floor
     square = np.divide(
-        a * overhead_s, known, where=known > 0, out=np.full(np.shape(known), np.inf)
+        a * spent, known, where=known > 0, out=np.full(np.shape(known), np.inf)
     )
-    square = np.where(a * overhead_s > 0, square, 0.0)
+    square = np.where(a * spent > 0, square, 0.0)
     dwell: Array = np.clip(np.sqrt(square), low_s, high_s)
     return dwell if levels is None else _on_ladder(dwell, levels, low_s, high_s, square)
 

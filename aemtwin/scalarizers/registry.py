@@ -26,6 +26,7 @@ from aemtwin.errors import BadConfig, WrongType, unknown
 from aemtwin.measurement import Measurement
 from aemtwin.plugins import by_name, entry_points, listing, load, require_params
 from aemtwin.scalarizers.built_in import BUILT_IN, require_values
+from aemtwin.scalarizers.poisson import OF_COUNTS
 
 GROUP = "aemtwin.scalarizers"
 
@@ -134,6 +135,32 @@ class Scalarizer:
             )
         return float(value)
 
+    def tells_sd(self, *, counts: bool = False) -> bool:
+        """Whether `sd` may tell something; `counts` as there."""
+        return not self.learns and self._spread(counts) is not None
+
+    def sd(self, measurement: Measurement, *, counts: bool = False) -> float:
+        """Return what is known of the standard deviation of the number.
+
+        Args:
+            measurement: That of the number.
+            counts: Whether its arrays are counts, as `Mode.counts` says.
+
+        Returns:
+            Unit of the number; NaN where nothing is known. A function has it from an
+            attribute `sd` of its own, a function of the same arguments.
+        """
+        spread = self._spread(counts)
+        if spread is None or self.learns:
+            return float("nan")
+        return float(spread(measurement, **self.params))
+
+    def _spread(self, counts: bool) -> Callable[..., Any] | None:
+        if BUILT_IN.get(self.name, (None,))[0] is self.function:
+            return OF_COUNTS.get(self.name) if counts else None
+        own = getattr(self.function, "sd", None)
+        return own if callable(own) else None
+
     def units(self, measurement: Measurement) -> str:
         """Return the unit of the number for such a measurement; "" where unknown."""
         if callable(self.result):
@@ -158,7 +185,8 @@ def get(
             followed by parameters as in "band_intensity:low=1.5,high=1.9", or a
             function (measurement, **params) -> real number, which may be a `Learner`.
             Its attribute `units`, a text or a function of the measurement, tells the
-            unit, if it has one.
+            unit, if it has one; its attribute `sd`, a function of the same arguments,
+            how uncertain the number is.
         params: Parameters, each of which takes precedence over one in the text.
 
     Raises:

@@ -158,6 +158,7 @@ class BayesGP(Reader):
     """
 
     name: ClassVar[str] = "bayes_gp"  # under which the registry knows it
+    reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
 
     kernel: str = "matern52"
     mean: str = "constant"

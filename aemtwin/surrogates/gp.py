@@ -137,6 +137,7 @@ class GP(Reader):
     """
 
     name: ClassVar[str] = "gp"  # under which the registry knows it
+    reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
 
     kernel: str = "matern52"
     mean: str = "constant"

@@ -162,6 +162,7 @@ class MultiGP:
     """
 
     name: ClassVar[str] = "multi_gp"  # under which the registry knows it
+    reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
 
     kernel: str = "matern52"
     mean: str = "constant"

@@ -144,6 +144,7 @@ class SparseGP:
     """
 
     name: ClassVar[str] = "sparse_gp"  # under which the registry knows it
+    reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
 
     kernel: str = "matern52"
     mean: str = "constant"

@@ -98,6 +98,7 @@ class StructuredGP:
     """
 
     name: ClassVar[str] = "structured_gp"  # under which the registry knows it
+    reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
 
     means: str | Sequence[str] = "constant+linear"
     standardise: bool = True
