@@ -53,7 +53,7 @@ class Noises:
         self.counts = mode.counts and not instrument.describe().identity.get("ideal")
         # the dwell to which counts are scaled where they are not of one dwell
         self.per_s = self._asked_s if self.decides and mode.counts else None
-        told = scalarizer.tells_sd(counts=self.counts)
+        told = scalarizer.spread(counts=self.counts) is not None
         self.keys = ("sd",) * told + ("dwell_s",) * self.decides  # of an event
 
     def dwell_s(self, belief: Belief | None, index: int) -> float | None:

@@ -81,10 +81,11 @@ class Values:
             measured: The measurement; None where the instrument failed.
             counts: Whether it holds counts.
         """
-        if measured is None or not scalarizer.tells_sd(counts=counts):
+        spread = scalarizer.spread(counts=counts)
+        if measured is None or spread is None:
             return NONE
         try:
-            sd = scalarizer.sd(self._seen(measured), counts=counts)
+            sd = float(spread(self._seen(measured)))
         except Exception as error:
             raise MeasurementFailed(
                 f"The sd of the scalarizer {scalarizer.name} failed on {measured.rid} "

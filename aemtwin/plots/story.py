@@ -6,6 +6,7 @@ For the report, the page and the command line. What single pictures show is told
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,8 @@ def facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     invalid = int((~spots.valid).sum()) - failed
     skipped = f", {failed} failed" if failed else ""
     yield "measurements", f"{len(record.events)}, {invalid or 'none'} invalid{skipped}"
+    if told := dwells(record):
+        yield "dwell", told
     if seen := patches(record):
         yield "patches", seen
     if not calibrated(record):
@@ -115,6 +118,21 @@ def facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "began", f"{when:%Y-%m-%d %H:%M} UTC"
         if ended is not None:
             yield "took", duration(float(ended) - float(began))
+
+
+def dwells(record: RunRecord) -> str:
+    """Return which dwells were decided on, and how long all took; "" of other runs."""
+    rows = [event["data"] for event in record.events]
+    chosen = Counter(
+        row["dwell_s"]
+        for row in rows
+        if row.get("dwell_s") and row["phase"] == "search"
+    )
+    if not chosen:
+        return ""
+    each = [f"{quantity(t, 's')} × {k}" for t, k in sorted(chosen.items())]
+    ended = duration(float(rows[-1]["instrument_time_s"]))
+    return f"{', '.join(each)}; ended {ended} into the instrument's time"
 
 
 def failures(record: RunRecord) -> int:

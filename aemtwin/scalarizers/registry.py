@@ -17,6 +17,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from numbers import Real
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
@@ -135,31 +136,19 @@ class Scalarizer:
             )
         return float(value)
 
-    def tells_sd(self, *, counts: bool = False) -> bool:
-        """Whether `sd` may tell something; `counts` as there."""
-        return not self.learns and self._spread(counts) is not None
-
-    def sd(self, measurement: Measurement, *, counts: bool = False) -> float:
-        """Return what is known of the standard deviation of the number.
+    def spread(self, *, counts: bool = False) -> Callable[[Measurement], float] | None:
+        """Return what tells the standard deviation of the number; None: nothing does.
 
         Args:
-            measurement: That of the number.
-            counts: Whether its arrays are counts, as `Mode.counts` says.
-
-        Returns:
-            Unit of the number; NaN where nothing is known. A function has it from an
-            attribute `sd` of its own, a function of the same arguments.
+            counts: Whether measurements hold counts, as `Mode.counts` says.
         """
-        spread = self._spread(counts)
-        if spread is None or self.learns:
-            return float("nan")
-        return float(spread(measurement, **self.params))
-
-    def _spread(self, counts: bool) -> Callable[..., Any] | None:
-        if BUILT_IN.get(self.name, (None,))[0] is self.function:
-            return OF_COUNTS.get(self.name) if counts else None
-        own = getattr(self.function, "sd", None)
-        return own if callable(own) else None
+        ours = BUILT_IN.get(self.name, (None,))[0] is self.function
+        found = getattr(self.function, "sd", None)
+        if ours:
+            found = OF_COUNTS.get(self.name) if counts else None
+        if self.learns or not callable(found):
+            return None
+        return partial(found, **self.params)
 
     def units(self, measurement: Measurement) -> str:
         """Return the unit of the number for such a measurement; "" where unknown."""

@@ -44,7 +44,7 @@ class Pool(NamedTuple):
     at: NDArray[np.float32]  # (m, d)
     n: int
     stamp: tuple[Any, ...]  # what it was made of, but for the points followed
-    points: NDArray[np.float64]  # (n, d + 1), those points and their values
+    points: NDArray[np.float64]  # (n, d + 2), those points, values and noise
 
 
 def look(
@@ -68,7 +68,7 @@ def look(
     if used.size * N * len(candidates) * 4 > MOST:
         return None, None
     n = int(np.sum(mix.mask))
-    points = np.column_stack([mix.X, mix.y])[:n]
+    points = np.column_stack([mix.X, mix.y, mix.noise])[:n]
     hyper = jax.device_get(mix.hyper)
     each = [jax.tree.map(lambda a, k=k: np.asarray(a)[k], hyper) for k in used]
     stamp = kernel, N, fitted, *(leaf.tobytes() for leaf in jax.tree.leaves(hyper))

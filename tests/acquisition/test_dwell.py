@@ -140,3 +140,12 @@ def test_misuse_of_dwells_is_told_in_a_sentence():
         best_dwell_s(np.ones(3), np.ones(2), 1.0, 1.0, **LIMITS)
     with pytest.raises(OutOfRange, match="what is scarce"):
         overhead_of(1.0, dose_per_s=0.0)
+
+
+def test_each_spot_may_cost_another_way():
+    v, way = np.array([1.0, 1.0, 4.0]), np.array([0.5, 2.0, 2.0])
+    found = best_dwell_s(v, 0.8, 0.1, way, **LIMITS)
+    one = [best_dwell_s(a, 0.8, 0.1, t, **LIMITS) for a, t in zip(v, way, strict=True)]
+    np.testing.assert_array_equal(found, one)
+    with pytest.raises(ShapeMismatch, match="overhead_s of shape"):
+        best_dwell_s(v, 0.8, 0.1, way[:2], **LIMITS)
