@@ -18,8 +18,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -149,6 +151,12 @@ class Search(BaseModel):
         if len(set(value)) < 2 or not all(0 < t < float("inf") for t in value):
             raise ValueError("dwells are two or more, finite and more than 0, seconds")
         return tuple(sorted(set(value)))
+
+    @model_serializer(mode="wrap")
+    def _said(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out dwells that are not said: such records stay what they were."""
+        told: dict[str, Any] = whole(self)
+        return {k: v for k, v in told.items() if k != "dwell_s" or v is not None}
 
 
 class GateConfig(BaseModel):
