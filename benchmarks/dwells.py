@@ -3,11 +3,12 @@
     python benchmarks/dwells.py [seeds]
 
 Loop areas of `pfm_loops` on its 50 x 50 spots, with a read-out noise of 4 pm at
-0.512 s, nearly three times its own (the area's map has a standard deviation of 61 pm·V, a
-measurement then 19). A `gp` begins with 8 points of the usual dwell and measures until
-`BUDGET_S` seconds of the instrument's own clock are over: moving, settling and dwell.
-All count travel. Fixed dwells: the usual one, a short and a long one; decided: any of
-`LADDER`.
+0.512 s, nearly three times its own (the area's map has a standard deviation of 61 pm·V,
+a measurement then 19). A `gp` begins with 8 points of the usual dwell and measures
+until `BUDGET_S` seconds of the instrument's own clock are over: moving, settling and
+dwell. All count travel. Fixed dwells: the usual one, a short and a long one; decided:
+any of `LADDER`.
+
 Scored after the budget are the map's RMSE and how far the true value of the measured
 spot that is believed best lies below the highest there is.
 """
