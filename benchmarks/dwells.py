@@ -98,7 +98,7 @@ def paired(rows: list[dict[str, Any]], other: list[dict[str, Any]], key: str) ->
 def main(seeds: int) -> None:
     """Print the table and keep it."""
     prepare_jax()
-    found: dict[str, Any] = {"budget_s": BUDGET_S, "ladder": LADDER, "runs": {}}
+    found: dict[str, Any] = {"ladder": LADDER}
     print(
         "| noise | acquisition | dwell | spots | RMSE | of decided | regret | of it |"
     )
@@ -109,7 +109,7 @@ def main(seeds: int) -> None:
                 arm: [campaign(arm, acquire, noise, seed) for seed in range(seeds)]
                 for arm in ARMS
             }
-            found["runs"][f"{noise:g} pm, {acquire}"] = runs
+            found[f"{noise:g} pm, {BUDGET_S:g} s, {acquire}"] = runs
             for arm, rows in runs.items():
                 mean = {k: np.mean([r[k] for r in rows]) for k in ("n", "rmse")}
                 regret = np.mean([r["regret"] for r in rows])
