@@ -38,7 +38,6 @@ from aemtwin.surrogates.mixture import (
     advanced,
     hyper_of,
     known,
-    surprise,
 )
 from aemtwin.surrogates.search import Modes, modes
 from aemtwin.surrogates.settings import refused, require_process, require_whole
@@ -180,7 +179,7 @@ class GP(Reader):
         with float64():
             if not due:
                 state = self._settled(state, data)
-                told["surprise"] = surprise(self.mixture("fit", state), state.fitted)
+                told["surprise"] = _surprise(self.mixture("fit", state), state.fitted)
                 due = told["surprise"] > self.drift
             if due:
                 state, told = self._sought(key, state, data)
@@ -283,3 +282,15 @@ class GP(Reader):
             )
         fitted, whole = (int(np.asarray(carried[name])) for name in ("fitted", "whole"))
         return GPState(theta, weight, level, fitted, whole)
+
+
+def _surprise(mix: Mixture, fitted: int) -> float:
+    """Return by how much points after the first `fitted` were less likely than thought.
+
+    Each is looked at from those before it; what is summed is half of its squared error
+    in predicted variances, less the half that is expected. Of the likeliest process.
+    """
+    best, n = int(np.argmax(mix.weight)), int(np.sum(mix.mask))
+    L, alpha = np.asarray(mix.L)[best], np.asarray(mix.alpha)[best]
+    error = L.T @ alpha  # L⁻¹(y − mean)
+    return float(0.5 * np.sum(error[fitted:n] ** 2 - 1.0))

@@ -172,18 +172,6 @@ def _widened(mix: Mixture, size: int) -> Mixture:
     )
 
 
-def surprise(mix: Mixture, fitted: int) -> float:
-    """Return by how much points after the first `fitted` were less likely than thought.
-
-    Each is looked at from those before it; what is summed is half of its squared error
-    in predicted variances, less the half that is expected. Of the likeliest process.
-    """
-    best, n = int(np.argmax(mix.weight)), int(np.sum(mix.mask))
-    L, alpha = np.asarray(mix.L)[best], np.asarray(mix.alpha)[best]
-    error = L.T @ alpha  # L⁻¹(y − mean)
-    return float(0.5 * np.sum(error[fitted:n] ** 2 - 1.0))
-
-
 @partial(jax.jit, static_argnames="kernel")
 def moments(mix: Mixture, candidates: Array, *, kernel: str) -> Posterior:
     """Return mean and variance of the mixture at m candidates.
