@@ -35,6 +35,7 @@ SUITS: dict[str, dict[str, Any]] = {  # what is left to the inference
     "svi": {"members": 16, "steps": 100, "cold_steps": 500, "learning_rate": 0.02},
     "bayes": {"members": 16, "steps": 0, "cold_steps": 20, "learning_rate": 0.01},
 }
+CATCH_UP = 2  # new points at most for each of which an ensemble takes its steps
 LEAST = {  # whole numbers from here on
     "features": 1,
     "members": 1,
@@ -102,7 +103,8 @@ class DKL:
         features: Latent features, the last layer.
         members: Nets in the ensemble, or draws of one; None takes what suits the
             inference (`SUITS`), as in the next three.
-        steps: Of Adam, from where a member was; "bayes" takes none.
+        steps: Of Adam, from where a member was; an ensemble takes twice as many where
+            more than one point is new. "bayes" takes none.
         cold_steps: Of Adam, from a random beginning.
         learning_rate: Of Adam; "svi" lets it fall to nothing.
         weight_prior: Precision of the normal prior of the weights, which begin with
@@ -248,7 +250,7 @@ class DKL:
                     seen,
                     first=first,
                     search=due,
-                    steps=steps,
+                    steps=steps * min(n - state.trained, CATCH_UP),
                     cold_steps=cold_steps,
                     drift=self.drift,
                     design=design,

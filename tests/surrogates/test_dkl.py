@@ -285,6 +285,20 @@ def test_a_single_net_drifts_and_what_it_missed_tells_and_cures_it():
     assert cured[-1][1] > 0.7
 
 
+def test_an_ensemble_trains_twice_as_long_where_more_than_one_point_is_new():
+    X, f = scene(4)
+    slow, fast = (DKL(size=SIZE, steps=k, drift=1e6) for k in (2, 4))
+    state, _ = slow.fit(KEY, slow.init(X.shape[1]), pad(X[:12], f[:12]))
+
+    def after(dkl, new):
+        found, _ = dkl.fit(KEY, state._replace(trained=20 - new), pad(X[:20], f[:20]))
+        return found.members.theta
+
+    np.testing.assert_array_equal(after(slow, 2), after(fast, 1))
+    np.testing.assert_array_equal(after(slow, 8), after(slow, 2))
+    assert not np.array_equal(after(slow, 1), after(slow, 2))
+
+
 def test_members_without_a_point_held_back_have_no_density_to_fall_from():
     """Of three points most members miss none; a first density is no fall from 0."""
     X, f = scene(4)
