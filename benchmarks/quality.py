@@ -59,7 +59,7 @@ METHODS = {  # surrogate, or model of the peer; how it decides
     "random, dkl": ("dkl", "random"),
     "gp": ("gp", "batch"),
     "dkl, one at a time": ("dkl", "single"),
-    f"{PEER}, 1000 steps": ("long", "peer"),
+    f"{PEER}, 1000 steps, patch": ("long, patch", "peer"),
 }
 RESAMPLES = 10_000
 Cell = dict[str, Any]
