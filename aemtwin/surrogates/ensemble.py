@@ -228,8 +228,21 @@ def learn(
         return chosen
 
     begin = choose(cold, fresh(key, design, inputs.shape[1:]), members)
-    ends = jax.vmap(lambda m, s: train(m, inputs, X, u, s, steps, design))(begin, seen)
+    # All at once is quicker for all, and costs as much for one: so a few, one by one.
+    alike, order = jnp.all(active == active[0]), jnp.argsort(~active, stable=True)
+
+    def end(one: Members, seen: Array, steps: Array) -> Members:
+        return train(one, inputs, X, u, seen, steps, design)
+
+    def turn(i: Array, members: Members) -> Members:
+        one, k = jax.tree.map(lambda a: a[order[i]], members), order[i]
+        new = end(one, seen[k], steps)
+        after: Members = jax.tree.map(lambda a, b: a.at[k].set(b), members, new)
+        return after
+
+    ends = jax.vmap(end, (0, 0, None))(begin, seen, jnp.where(alike, steps, 0))
     members = choose(active, ends, begin)
+    members = lax.fori_loop(0, jnp.where(alike, 0, jnp.sum(active)), turn, members)
 
     # Each member twice, without its share and with all points: one program does both.
     twice = jax.tree.map(lambda a: jnp.concatenate([a, a]), members)
