@@ -34,6 +34,7 @@ def test_a_cell_is_the_median_of_its_steps_without_the_warm_up():
 
     assert (cell["cpu_s"], cell["cpu_s_least"], cell["cpu_s_most"]) == (3.0, 1.0, 8.0)
     assert (cell["steps"], cell["wall_s"], cell["run"]) == (3, 6.0, "a")
+    assert cell["cpu_s_mean"] == 4.0
 
 
 def test_effective_draws_are_told_for_each_second_of_cpu():

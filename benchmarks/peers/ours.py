@@ -37,6 +37,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "dkl x 8": ("dkl", {"members": 8}),
 }
 SAID = ("r_hat", "ess", "rounds", "evaluations", "restarts", "searched")
+TRIES, FEW = 4, 1.2  # to find as many searches as take the evaluations asked for
 NEVER = 1e6  # nats that a member may lose, so that its steps are those asked for
 
 
@@ -46,12 +47,16 @@ def spending(model: str, evaluations: int, at: Problem, measured: Any) -> Any:
     if name == "dkl":
         both = {"steps": evaluations, "cold_steps": evaluations}
         return surrogates.get(name, **params, **both, drift=NEVER)
-    usual = surrogates.get(name, **params)
-    ucb, state = acquisition_of("ucb"), usual.init(at.X.shape[1])
-    for some in (measured[:-1], measured):  # from the prior, then from where it was
-        *_, state, info = step(usual, ucb, state, at, some)
-    each = info["evaluations"] / usual.starts
-    return surrogates.get(name, **params, starts=max(1, math.ceil(evaluations / each)))
+    ucb, starts = acquisition_of("ucb"), surrogates.get(name).starts
+    for _ in range(TRIES):
+        surrogate = surrogates.get(name, **params, starts=starts)
+        state = surrogate.init(at.X.shape[1])
+        for some in (measured[:-1], measured):  # from the prior, then from where it was
+            *_, state, info = step(surrogate, ucb, state, at, some)
+        if evaluations <= info["evaluations"] < FEW * evaluations:
+            break
+        starts = math.ceil(starts * evaluations / info["evaluations"])
+    return surrogate
 
 
 def begin(model: str, arrays: dict[str, Any], evaluations: int | None) -> Any:

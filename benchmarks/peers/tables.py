@@ -14,7 +14,6 @@ Line = dict[str, Any]
 KEY = ("what", "who", "model", "n", "against", "campaign", "cache")
 MIDDLE = ("rmse", "r_hat", "ess", "evaluations", "compilations", "restarts", "rounds")
 MIDDLE += ("peak_growth_mb", "peak_mb")
-SUM = ("compilations",)
 
 
 def key(cell: Line) -> tuple[Any, ...]:
@@ -37,6 +36,7 @@ def _middle(group: list[Line]) -> Line:
     for name in ("cpu_s", "wall_s"):
         values = [line[name] for line in group]
         cell[name] = statistics.median(values)
+        cell[f"{name}_mean"] = statistics.fmean(values)
         cell[f"{name}_least"], cell[f"{name}_most"] = min(values), max(values)
     for name in MIDDLE:
         values = [line[name] for line in group if name in line]
