@@ -18,6 +18,8 @@ import json
 import os
 import pkgutil
 import re
+import subprocess
+import sys
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -41,11 +43,17 @@ SETTLED = 2  # steps of a capacity after which memory is watched
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--learners", nargs="*", choices=LEARNERS, default=[*LEARNERS])
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=[*LEARNERS])
     parser.add_argument("--last", type=int, default=LAST)
     parser.add_argument("--steps", type=int, default=12, help="in each capacity")
     parser.add_argument("--result", type=Path, help="a JSON file; merged by learner")
     said = parser.parse_args()
+    if len(said.learners) > 1:  # each in a process of its own, that shares no program
+        for learner in said.learners:
+            rest = [a for a in sys.argv[1:] if a not in (*LEARNERS, "--learners")]
+            command = [sys.executable, "-m", "benchmarks.compilations", *rest]
+            subprocess.run([*command, "--learners", learner], check=True)
+        return
     prepare_jax()
     from jax import monitoring
 
@@ -57,11 +65,10 @@ def main() -> None:
 
     monitoring.register_event_duration_secs_listener(listen)
     ours = programs_of_aemtwin()
-    for learner in said.learners:
-        line = campaign(learner, said.last, said.steps, seen, ours)
-        print(json.dumps(line), flush=True)
-        if said.result:
-            merge(said.result, line)
+    line = campaign(said.learners[0], said.last, said.steps, seen, ours)
+    print(json.dumps(line), flush=True)
+    if said.result:
+        merge(said.result, line)
 
 
 def programs_of_aemtwin():
