@@ -4,7 +4,8 @@
     python -m benchmarks.peers.ours DATA.npz MODEL --campaign 20 200
 
 Models are those of the campaigns with their defaults, and some with other settings:
-"gp append" keeps its hyperparameters and follows the pool; "bayes_gp to 1.01" samples
+"gp, 1 search" goes on from the last optimum alone, "gp append" keeps its
+hyperparameters and follows the pool; "bayes_gp to 1.01" samples
 until r-hat is below that, and "anew" does so from the prior in each step. Of the
 evaluations that it is asked to spend, `gp` makes as many searches as take them, `dkl`
 as many steps of Adam a member.
@@ -28,6 +29,7 @@ from benchmarks.peers.deciding import main
 AGREED = {"agree": 1.01, "rounds": 8}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gp": ("gp", {}),
+    "gp, 1 search": ("gp", {"starts": 1, "modes": 1}),
     "gp append": ("gp", {"refit_every": 10_000, "drift": float("inf")}),
     "bayes_gp": ("bayes_gp", {}),
     "bayes_gp to 1.01": ("bayes_gp", AGREED),

@@ -36,6 +36,7 @@ STEPS: tuple[tuple[str, str, str, tuple[int, ...], int], ...] = (
     ("botorch", "SingleTaskGP warm", "coordinates", (50, 100, 200), 5),
     ("botorch", "SingleTaskGP plain", "coordinates", (50, 100, 200), 3),
     ("gpcam", "local", "coordinates", (50, 100, 200), 5),
+    (OURS, "gp, 1 search", "coordinates", (50, 100, 200), 5),
     (OURS, "gp append", "coordinates", (50, 100, 200), 5),
     (OURS, "dkl x 1", "patches", (50, 100, 200), 5),
     ("gpax", "viDKL", "patches", (50, 100, 200), 1),
@@ -58,6 +59,7 @@ BAYES = (
 )
 CAMPAIGNS = (
     (OURS, "gp", "coordinates"),
+    (OURS, "gp, 1 search", "coordinates"),
     ("botorch", "SingleTaskGP", "coordinates"),
     ("botorch", "SingleTaskGP warm", "coordinates"),
     ("gpcam", "local", "coordinates"),
@@ -71,6 +73,9 @@ RATIOS = (  # ours, the peer's: whose cells are compared
     ("gp", "SingleTaskGP"),
     ("gp", "SingleTaskGP warm"),
     ("gp", "local"),
+    ("gp, 1 search", "viGP"),
+    ("gp, 1 search", "SingleTaskGP"),
+    ("gp, 1 search", "SingleTaskGP warm"),
     ("dkl x 1", "viDKL"),
     ("dkl x 8", "viDKL x 8"),
     ("dkl x 8", "viDKL"),
