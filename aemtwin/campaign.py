@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from aemtwin import acquisition, designs, documents, maps, scalarizers, surrogates
+from aemtwin import acquisition, designs, documents, maps, surrogates
 from aemtwin.acquisition import stopping
 from aemtwin.acquisition.policies import random_order
 from aemtwin.acquisition.registry import Policy
@@ -41,8 +41,10 @@ from aemtwin.journal import (
 from aemtwin.measurement import Measurement
 from aemtwin.measuring import NO_FRAME, measure_at, scan_first
 from aemtwin.noises import Noises
+from aemtwin.objectives import Objectives, Sought, require_several, sought_of
 from aemtwin.scalarizers.built_in import require_turning
 from aemtwin.terms import Terms, terms_of
+from aemtwin.trade_offs import believe_several
 from aemtwin.values import Values, notices_of
 
 log = logging.getLogger(__name__)
@@ -65,7 +67,7 @@ class Campaign:
         journal: Journal,
         uid: str,
         *,
-        scalarizer: scalarizers.Scalarizer | None = None,
+        scalarizer: Sought = None,
     ) -> None:
         self.instrument, self.config, self.uid = instrument, config, uid
         self.journal = journal
@@ -77,11 +79,11 @@ class Campaign:
         # Asking how long a measurement takes checks its arguments before any is made.
         instrument.duration({"call": "measure", "arguments": arguments})
         self._arguments = arguments
-        self.scalarizer = scalarizer or scalarizers.get(
-            config.scalarizer.name, **config.scalarizer.params
-        )
-        if len(self.mode.axes) == 1:
-            require_turning(self.scalarizer.name, self.mode.axes[0])
+        self.sought = sought_of(config, scalarizer)
+        self.scalarizer = self.sought[0]
+        for one in self.sought:
+            if len(self.mode.axes) == 1:
+                require_turning(one.name, self.mode.axes[0])
         self.surrogate = surrogates.get(
             config.surrogate.name, **surrogate_params(config)
         )
@@ -91,6 +93,8 @@ class Campaign:
         said = config.stop
         self.rule = None if said is None else stopping.get(said.name, **said.params)
         require_together(self.surrogate, self.acquire, self.rule)
+        seek = self.surrogate, self.acquire, self.rule
+        require_several(config, self.sought, *seek)
         self.ended = ""  # why it ended before all steps, by the stopping rule
         self.shape = config.candidates or self.mode.shape or CANDIDATES
         self._bounds = self.mode.extent or self.spec.bounds
@@ -102,6 +106,7 @@ class Campaign:
         learns = self.mode, self.surrogate, self.acquire, self.scalarizer
         self._noises = Noises(config, instrument, *learns)
         self._values = Values(journal.folder, gate_of(config.gate), self._noises.per_s)
+        self._objectives = Objectives(self.sought, self._values)
         self._pool: Any = None
         self._plan(positions_alone(self.candidates, self._bounds))
 
@@ -200,7 +205,8 @@ class Campaign:
         """Fit the surrogate and read it everywhere; None with fewer than 2 values."""
         pool, self._pool = self._pool, None  # a belief uses it up
         seed, about = self.config.seed, (self.surrogate, self.acquire, self.view)
-        belief = believe(*about, state, seed, pool, self._terms(state))
+        find = believe if len(self.sought) == 1 else believe_several
+        belief = find(*about, state, seed, pool, self._terms(state))
         self._pool = None if belief is None else belief.pool
         return belief
 
@@ -231,8 +237,10 @@ class Campaign:
     ) -> State:
         """Record a measurement, durably, and return the state that it leads to."""
         found = None if isinstance(measured, Failure) else measured
-        scalarizer, values = self._values.after(state, self.scalarizer, found)
+        sought = self._objectives
+        scalarizer, values, others = sought.after(state, self.scalarizer, found)
         notices = notices_of(decision, measured, values, self._half_pixel)
+        notices += sought.notices(found, others)
         if found is not None and (why := self._values.refuses(found)):
             notices.append(why)
         for notice in notices:
@@ -249,15 +257,17 @@ class Campaign:
             scalarizer=scalarizer,
             pending=state.pending[1:],
             known=self._noises.after(state.known, decision, sd),
+            others=others,
         )
         belief = decision.belief
         if belief is not None:
             maps.save(self.journal, self.surrogate, belief, decision.seq_num)
             after = replace(after, learned=belief.learned, pending=belief.batch[1:])
-        if scalarizer.learns:  # what earlier measurements mean by now
-            self.journal.save_maps("values", {"values": np.array(values)})
+        if sought.learn(scalarizer):  # what earlier measurements mean by now
+            self.journal.save_maps("values", sought.maps(values, others))
         data = event_data(decision, measured, values[-1], "; ".join(notices))
         data |= self._noises.data(after.known)
+        data |= sought.data(others)
         self.journal.append(
             "event",
             documents.event(self.uid, decision.seq_num, time.time(), data),
@@ -308,13 +318,10 @@ class Campaign:
             len(events),
             self.config.search.batch,
         )
-        values = tuple(float(e["data"]["value"]) for e in events)
-        scalarizer = self.scalarizer
-        if scalarizer.learns:
-            scalarizer, values = self._values.of(scalarizer, len(events))
+        scalarizer, values, others = self._objectives.read(self.scalarizer, events)
         indices = tuple(int(e["data"]["index"]) for e in events)
         known = self._noises.read(events)
-        return State(indices, values, learned, scalarizer, pending, known)
+        return State(indices, values, learned, scalarizer, pending, known, others)
 
     def _next_in_order(self, state: State) -> int:
         done = set(state.indices)
@@ -327,8 +334,9 @@ class Campaign:
             documents.descriptor(
                 self.uid,
                 time.time(),
-                value_name=self.scalarizer.name,
+                value_name=self._objectives.names[0],
                 value_units="" if found is None else self.scalarizer.units(found),
                 more=self._noises.keys,
+                others=self._objectives.units(found),
             ),
         )

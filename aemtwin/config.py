@@ -11,14 +11,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     ValidationError,
     field_validator,
     model_serializer,
@@ -30,6 +32,7 @@ from aemtwin.scalarizers.registry import parse
 from aemtwin.specs import METRES
 
 KEPT = ("seed", "ideal")  # of a campaign's twin, beside another one
+MOST = 8  # numbers that a campaign seeks at once
 LENGTH = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([^\W\d]+)/(.+)")
 
 
@@ -73,6 +76,13 @@ class Part(BaseModel):
         """The short form: `band_intensity:low=1.6,high=1.9`."""
         params = ",".join(f"{key}={value}" for key, value in self.params.items())
         return f"{self.name}:{params}" if params else self.name
+
+
+Parts = Annotated[
+    Annotated[Part, Tag("one")] | Annotated[tuple[Part, ...], Tag("several")],
+    Discriminator(lambda said: "several" if isinstance(said, list | tuple) else "one"),
+]
+"""One part, or several of a kind."""
 
 
 class TwinSource(BaseModel):
@@ -190,7 +200,7 @@ class CampaignConfig(BaseModel):
 
     twin: TwinSource | None = None  # either a twin to serve
     uri: str | None = None  # or an instrument that answers
-    scalarizer: Part = Part(name="loop_area")
+    scalarizer: Parts = Part(name="loop_area")  # of several, the first is the value
     surrogate: Part = Part(name="gp")
     acquisition: Part = Part(name="log_ei")
     inputs: Inputs = Inputs()
@@ -208,10 +218,31 @@ class CampaignConfig(BaseModel):
     baseline: bool = True  # measure a random run too, where the truth is known
     out: str = "runs"
 
-    @field_validator("scalarizer", "surrogate", "acquisition", "stop", mode="before")
+    @field_validator("scalarizer", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return _part(value)
+        parts = [_part(one) for one in value]
+        if not 1 <= len(parts) <= MOST:
+            raise ValueError(f"it takes one scalarizer, or a list of up to {MOST}")
+        if any(one in parts[:i] for i, one in enumerate(parts)):
+            raise ValueError("no scalarizer stands twice in the list")
+        return parts[0] if len(parts) == 1 else parts
+
+    @field_validator("surrogate", "acquisition", "stop", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return _part(value)
+
+    @property
+    def sought(self) -> tuple[Part, ...]:
+        """The scalarizers, one or several."""
+        return (
+            self.scalarizer
+            if isinstance(self.scalarizer, tuple)
+            else (self.scalarizer,)
+        )
 
     @model_validator(mode="after")
     def _one_instrument(self) -> CampaignConfig:
@@ -295,19 +326,20 @@ def _sentence(error: ValidationError, origin: str) -> str:
     first = error.errors()[0]
     if not first["loc"]:
         return f"In {origin}: {first['msg']}."
-    where = ".".join(str(part) for part in first["loc"])
+    loc = [part for part in first["loc"] if part not in ("one", "several")]
+    where = ".".join(str(part) for part in loc)
     if first["type"] == "extra_forbidden":
         table: type[BaseModel] = CampaignConfig
-        if len(first["loc"]) > 1:
+        if len(loc) > 1:
             tables: dict[str, type[BaseModel]] = {
                 "twin": TwinSource,
                 "inputs": Inputs,
                 "search": Search,
                 "gate": GateConfig,
             }
-            table = tables.get(str(first["loc"][0]), Part)
+            table = tables.get(str(loc[0]), Part)
         names = list(table.model_fields)
-        near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+        near = difflib.get_close_matches(str(loc[-1]), names, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
         allowed = ", ".join(names)
         return f"In {origin}, there is no key {where!r}; allowed: {allowed}.{guess}"

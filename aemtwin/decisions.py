@@ -29,6 +29,20 @@ class Known(NamedTuple):
     rough: float = 0.0  # sd of a value after one second; 0: nothing believed yet
 
 
+class Others(NamedTuple):
+    """What is sought beside the first number, p − 1 of them."""
+
+    values: tuple[tuple[float, ...], ...] = ()  # (n, p − 1); NaN where the first is
+    scalarizers: tuple[Scalarizer, ...] = ()  # as learned so far
+
+
+class OtherMaps(NamedTuple):
+    """What is believed of those numbers everywhere, each in its unit."""
+
+    mean: NDArray[np.float64]  # (p − 1, m)
+    sd: NDArray[np.float64]  # (p − 1, m), of the latent values
+
+
 @dataclass(frozen=True)
 class State:
     """What the next decision depends on."""
@@ -39,6 +53,7 @@ class State:
     scalarizer: Scalarizer | None = None  # as learned so far, where it learns
     pending: tuple[int, ...] = ()  # candidates decided on and not yet measured
     known: Known = field(default_factory=Known)
+    others: Others = field(default_factory=Others)  # none where one number is sought
 
     @property
     def seq_num(self) -> int:
@@ -61,6 +76,7 @@ class Belief:
     pool: Any = None  # what the next belief may go on from, and use up
     verdict: Verdict | None = None  # of the stopping rule
     dwell_s: NDArray[np.float64] | None = None  # (m,), where that is decided
+    others: OtherMaps | None = None  # where several numbers are sought
 
 
 @dataclass(frozen=True, eq=False)

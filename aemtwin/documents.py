@@ -8,7 +8,7 @@ journal (`aemtwin.journal`) is a file of them.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 Document = dict[str, Any]
@@ -75,8 +75,18 @@ def descriptor(
     value_name: str,
     value_units: str,
     more: Collection[str] = (),
+    others: Sequence[tuple[str, str]] = (),
 ) -> Document:
-    """Return the document that says what the events hold; `more` of `MORE_KEYS`."""
+    """Return the document that says what the events hold.
+
+    Args:
+        run_uid: Of the run.
+        time: Now.
+        value_name: What is sought.
+        value_units: Its unit.
+        more: Of `MORE_KEYS`, those that events have.
+        others: Name and unit of what is sought besides, `value_2`, `value_3`, ...
+    """
     keys = {
         name: {"source": meaning, "dtype": dtype, "shape": [], "units": units}
         for name, (dtype, units, meaning) in {**DATA_KEYS, **MORE_KEYS}.items()
@@ -85,6 +95,8 @@ def descriptor(
     keys["value"] |= {"source": value_name, "units": value_units}
     if "sd" in keys:
         keys["sd"] |= {"units": value_units}
+    for key, (name, units) in zip(other_keys(len(others)), others, strict=True):
+        keys[key] = keys["value"] | {"source": name, "units": units}
     return {
         "uid": f"{run_uid}-primary",
         "run_start": run_uid,
@@ -92,6 +104,15 @@ def descriptor(
         "name": "primary",
         "data_keys": keys,
     }
+
+
+def other_keys(count: int) -> tuple[str, ...]:
+    """Return under which keys events have the numbers sought beside the first.
+
+    >>> other_keys(2)
+    ('value_2', 'value_3')
+    """
+    return tuple(f"value_{k + 2}" for k in range(count))
 
 
 def event(run_uid: str, seq_num: int, time: float, data: Mapping[str, Any]) -> Document:

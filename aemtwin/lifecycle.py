@@ -152,24 +152,31 @@ def score(campaign: Campaign, state: State, belief: Belief | None) -> None:
 
 
 def _score(campaign: Campaign, state: State, belief: Belief | None) -> None:
-    sought = (state.scalarizer or campaign.scalarizer).settled()
-    truth = scoring.true_values(campaign.instrument, campaign, sought)
-    if truth is None:
+    learned = state.scalarizer or campaign.scalarizer
+    others = state.others.scalarizers or campaign.sought[1:]
+    sought = tuple(one.settled() for one in (learned, *others))
+    truths = [scoring.true_values(campaign.instrument, campaign, one) for one in sought]
+    known = [one for one in truths if one is not None]
+    if len(known) < len(truths):
         return
-    config, folder = campaign.config, campaign.journal.folder
-    campaign.journal.save_maps("truth", {"values": truth})
+    config, folder, truth = campaign.config, campaign.journal.folder, known[0]
+    maps = {"values": truth} | ({"others": np.stack(known[1:])} if others else {})
+    campaign.journal.save_maps("truth", maps)
     name = config.acquisition.name
     policy = name in ("random", "grid")
     label = name if policy else f"{config.surrogate.name} + {name}"
     methods = {label: (state, belief)}
     if config.baseline and name != "random":
         methods["random"] = _baseline(campaign, sought, len(state.indices))
-    scores = scoring.table(truth, methods, read_run(folder))
+    record = read_run(folder)
+    scores = scoring.table(truth, methods, record)
+    if others:
+        scores |= {"several": scoring.several(np.column_stack(known), methods, record)}
     campaign.journal.save_json(journal.SCORES, scores)
 
 
 def _baseline(
-    campaign: Campaign, sought: Scalarizer, measured: int
+    campaign: Campaign, sought: tuple[Scalarizer, ...], measured: int
 ) -> tuple[State, Belief | None]:
     """Measure at random on the same twin, as often, after the same first points.
 

@@ -33,6 +33,8 @@ def save(
     }
     if len(belief.batch) > 1:
         maps["batch"] = np.array(belief.batch)
+    if belief.others is not None:
+        maps |= {"others_mean": belief.others.mean, "others_sd": belief.others.sd}
     if belief.latent is not None:
         maps["latent"] = belief.latent
     journal.save_maps(name or f"{seq_num:06d}", maps)

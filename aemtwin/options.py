@@ -68,7 +68,13 @@ Images = Annotated[
     Parameter(help="Images whose patches a dkl reads; default: all.", negative=""),
 ]
 Scalarizer = Annotated[
-    str | None, Parameter(help="What to look for: band_intensity:low=1,high=2.")
+    list[str] | None,
+    Parameter(
+        help="What to look for: band_intensity:low=1,high=2; -imprint for low values. "
+        "Several, the flag given again, are sought by ehvi or novelty.",
+        negative="",
+        allow_leading_hyphen=True,
+    ),
 ]
 Surrogate = Annotated[
     str | None, Parameter(help="Model: gp, dkl, bayes_gp; `aemtwin list`.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin import journal
-from aemtwin.documents import Document
+from aemtwin.documents import Document, other_keys
 from aemtwin.errors import BadJournal
 from aemtwin.measurement import Measurement
 
@@ -35,6 +36,28 @@ class RunRecord:
     stop: Document | None  # None: the run was cut off, or goes on
     value_name: str
     value_units: str
+    others: tuple[tuple[str, str], ...] = ()  # name and unit of what is sought besides
+
+    @property
+    def sought(self) -> list[tuple[str, str]]:
+        """Name and unit of every number sought."""
+        return [(self.value_name, self.value_units), *self.others]
+
+    @cached_property
+    def outcomes(self) -> NDArray[np.float64]:
+        """Every number of every measurement, (n, p); NaN where there is none."""
+        keys = ("value", *other_keys(len(self.others)))
+        rows = [[event["data"][key] for key in keys] for event in self.events]
+        return np.array(rows, np.float64).reshape(-1, len(keys))
+
+    @cached_property
+    def true_outcomes(self) -> NDArray[np.float64] | None:
+        """Every true number of every candidate, (m, p); None where not known."""
+        found = journal.load_maps(self.path, "truth")
+        if found is None:
+            return None
+        others = [found["others"].T] if self.others else []
+        return np.column_stack([found["values"], *others])
 
     @property
     def uid(self) -> str:
@@ -152,16 +175,18 @@ def read_run(path: str | Path) -> RunRecord:
             f"{file} numbers its measurements {numbers[:20]}..., not 1, 2, 3 and so "
             "on: two processes wrote it. Measure again."
         )
-    value = by_name["descriptor"][0]["data_keys"]["value"]
-    events = [_event(e) for e in by_name.get("event", [])]
-    _revalue(folder, events)
+    told = by_name["descriptor"][0]["data_keys"]
+    keys = [key for key in other_keys(len(told)) if key in told]
+    events = [_event(e, keys) for e in by_name.get("event", [])]
+    _revalue(folder, events, keys)
     return RunRecord(
         path=folder,
         start=by_name["start"][0],
         events=events,
         stop=_last_stop(documents),
-        value_name=value["source"],
-        value_units=value["units"],
+        value_name=told["value"]["source"],
+        value_units=told["value"]["units"],
+        others=tuple((told[key]["source"], told[key]["units"]) for key in keys),
     )
 
 
@@ -171,12 +196,13 @@ def _last_stop(documents: list[tuple[str, Document]]) -> Document | None:
     return document if name == "stop" else None
 
 
-def _event(document: Document) -> dict[str, Any]:
+def _event(document: Document, others: Sequence[str]) -> dict[str, Any]:
     data = dict(document["data"])
     timings = {key: data.pop(key) for key in TIMINGS}
     data["info"] = json.loads(data["info"])
-    if data["value"] is None:
-        data["value"] = math.nan
+    for key in ("value", *others):
+        if data[key] is None:
+            data[key] = math.nan
     return {
         "seq_num": document["seq_num"],
         "time": document["time"],
@@ -185,12 +211,14 @@ def _event(document: Document) -> dict[str, Any]:
     }
 
 
-def _revalue(folder: Path, events: list[dict[str, Any]]) -> None:
+def _revalue(folder: Path, events: list[dict[str, Any]], others: Sequence[str]) -> None:
     """Give events the values that a learned scalarizer has computed again since."""
     found = journal.load_maps(folder, "values") or {}
     for event, value in zip(events, found.get("values", ()), strict=False):
         event["data"]["value"] = float(value)
         event["data"]["valid"] = math.isfinite(value)
+    for event, row in zip(events, found.get("others", ()), strict=False):
+        event["data"] |= zip(others, map(float, row), strict=True)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

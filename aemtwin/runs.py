@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +31,8 @@ from aemtwin.errors import BadConfig, BadJournal
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import Journal
 from aemtwin.measurement import Measurement
+from aemtwin.objectives import Sought
 from aemtwin.record import RunRecord, read_run
-from aemtwin.scalarizers import Scalarizer
 from aemtwin.surrogates.base import count_compilations
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 OnStep = Callable[[Campaign, State, Decision], None]
 OnBegin = Callable[[Campaign], None]
+Asked = str | Callable[[Measurement], float]
+"""A scalarizer by its name or as a function."""
 
 
 class Run:
@@ -108,7 +110,7 @@ def run(
     instrument: Instrument | None = None,
     config: CampaignConfig | None = None,
     *,
-    scalarizer: str | Callable[[Measurement], float] | None = None,
+    scalarizer: Asked | Sequence[Asked] | None = None,
     on_step: OnStep | None = None,
     on_begin: OnBegin | None = None,
     **options: Any,
@@ -120,7 +122,8 @@ def run(
             a `twin`, which is then served from a process of its own.
         config: The whole description; `options` (its fields, such as `steps=40`) win.
         scalarizer: What is sought: a name with parameters, such as
-            "band_intensity:low=1.6,high=1.9", or any function of a `Measurement`.
+            "band_intensity:low=1.6,high=1.9", or any function of a `Measurement`; or
+            two or more of them, which ehvi and novelty seek together.
         on_step: Told of each measurement.
         on_begin: Told once, before the first frame is taken.
         **options: Fields of `CampaignConfig`.
@@ -133,10 +136,11 @@ def run(
     if instrument is not None:
         said = {k: v for k, v in said.items() if k not in ("twin", "uri")}
         said |= address_of(instrument)
-    sought = None
-    if callable(scalarizer):
-        sought = scalarizers.get(scalarizer)
-        options["scalarizer"] = {"name": sought.name, "params": dict(sought.params)}
+    sought = _functions(scalarizer)
+    if sought is not None:
+        options["scalarizer"] = [
+            {"name": one.name, "params": dict(one.params)} for one in sought
+        ]
     elif scalarizer is not None:
         options["scalarizer"] = scalarizer
     resolved = located(configuration.build({**said, **options}))
@@ -163,7 +167,7 @@ def resume(
     path: str | Path,
     instrument: Instrument | None = None,
     *,
-    scalarizer: Callable[[Measurement], float] | None = None,
+    scalarizer: Asked | Sequence[Asked] | None = None,
     on_step: OnStep | None = None,
     on_begin: OnBegin | None = None,
 ) -> Run:
@@ -173,7 +177,7 @@ def resume(
         path: The run's folder.
         instrument: The same instrument as before; None: what the configuration names.
         scalarizer: The function that was given to `run`, where it has no name by which
-            it can be imported.
+            it can be imported; all of them, where the run seeks several.
         on_step: Told of each further measurement.
         on_begin: Told once, before it goes on.
 
@@ -186,10 +190,18 @@ def resume(
     if lifecycle.is_whole(folder):
         return Run(folder)
     resolved = configuration.load(folder / journal.CONFIG)
-    sought = None if scalarizer is None else scalarizers.get(scalarizer)
+    sought = _functions(scalarizer)
     with instrument_of(resolved, instrument, folder / journal.LEDGER) as device:
         _go(device, resolved, folder, folder.name, sought, on_step, on_begin)
     return Run(folder)
+
+
+def _functions(asked: Any) -> tuple[scalarizers.Scalarizer, ...] | None:
+    """Return scalarizers that were given as functions; None where names tell all."""
+    several = (asked,) if callable(asked) else asked
+    if not isinstance(several, list | tuple) or not any(map(callable, several)):
+        return None
+    return tuple(scalarizers.get(one) for one in several)
 
 
 def _go(
@@ -197,7 +209,7 @@ def _go(
     config: CampaignConfig,
     folder: Path,
     uid: str,
-    sought: Scalarizer | None,
+    sought: Sought,
     on_step: OnStep | None,
     on_begin: OnBegin | None,
 ) -> None:

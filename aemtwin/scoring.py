@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aemtwin import metrics
+from aemtwin import fronts, metrics
+from aemtwin.acquisition.novelty import cells_of, reached
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Belief, State
 from aemtwin.errors import NotSupported, TruthRefused
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 256  # positions asked for in one call
 LEVEL = 0.9  # of the intervals whose coverage is told
+CELLS = 5  # along each number, into which outcomes are sorted
 
 
 def true_values(
@@ -130,6 +132,57 @@ def table(
         "truth_best": float(np.nanmax(truth)),
         "units": record.value_units,
     }
+
+
+def several(
+    truths: NDArray[np.float64],
+    methods: Mapping[str, tuple[State, Belief | None]],
+    record: RunRecord,
+) -> dict[str, Any]:
+    """Return how much of the front, and of all outcomes, was found.
+
+    Args:
+        truths: Every true number of every candidate, (m, p); NaN where there is none.
+        methods: As for `table`.
+        record: Of the run.
+
+    Returns:
+        names, units; reference, (p,), and hypervolume of the truth, or None of more
+        than three numbers; of each method a row, and the hypervolume over measurements.
+    """
+    known = truths[np.isfinite(truths).all(axis=1)]
+    told: dict[str, Any] = {
+        "names": [name for name, _ in record.sought],
+        "units": [units for _, units in record.sought],
+        "reference": None,
+        "hypervolume": None,
+        "curves": {},
+        "rows": [],
+    }
+    if volume := truths.shape[1] <= fronts.MOST and len(known) > 0:
+        reference = fronts.reference_of(known)
+        whole = fronts.hypervolume(known, reference)
+        told |= {"reference": reference.tolist(), "hypervolume": whole}
+    best = {tuple(one) for one in known[fronts.pareto(known)]}
+    cells = cells_of(known, CELLS)
+    for name, (state, _) in methods.items():
+        valid = np.isfinite(np.array(state.values, np.float64))
+        indices = np.array(state.indices, np.int64)
+        found = np.where(valid[:, None], truths[indices], np.nan)  # (n, p)
+        whole_rows = found[np.isfinite(found).all(axis=1)]
+        row: dict[str, Any] = {
+            "method": name,
+            "n": len(indices),
+            "front_found": len(best & {tuple(one) for one in whole_rows}) / len(best),
+            "outcomes_reached": reached(whole_rows, cells, known),
+            "hypervolume_found": None,
+        }
+        if volume:
+            curve = fronts.volumes(found, reference)
+            told["curves"][name] = curve.tolist()
+            row["hypervolume_found"] = float(curve[-1] / whole) if curve.size else 0.0
+        told["rows"].append(row)
+    return told
 
 
 def _curve(truth: NDArray[np.float64], state: State) -> NDArray[np.float64]:

@@ -48,7 +48,12 @@ class Values:
         self._kept: list[Measurement | None] = []
 
     def after(
-        self, state: State, scalarizer: Scalarizer, measured: Measurement | None
+        self,
+        state: State,
+        scalarizer: Scalarizer,
+        measured: Measurement | None,
+        *,
+        anew: bool = False,
     ) -> Found:
         """Return the scalarizer and all values, with one more measurement.
 
@@ -56,11 +61,12 @@ class Values:
             state: Before it.
             scalarizer: As it came, not yet fitted to anything.
             measured: The measurement; None where the instrument failed.
+            anew: Compute earlier values again, although it does not learn.
 
         Raises:
             MeasurementFailed: If the scalarizer does, with its name and the spot.
         """
-        if not scalarizer.learns:
+        if not (scalarizer.learns or anew):
             value = self._value(scalarizer, measured, state.seq_num)
             return scalarizer, (*state.values, value)
         found = [*self._first(len(state.indices)), measured]

@@ -50,8 +50,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "journal": ("documents", "codec", "measurement", "formats", "jsonlines"),
     "record": ("documents", "measurement", "journal"),
     # the learning half
+    "fronts": (),
     "surrogates": (),
-    "acquisition": ("surrogates",),
+    "acquisition": ("fronts", "surrogates"),
     # NumPy
     "scalarizers": ("measurement",),
     "metrics": (),
@@ -82,6 +83,25 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     ),
     "batches": ("acquisition", "surrogates", "terms"),
     "maps": ("decisions", "journal", "surrogates"),
+    "objectives": (
+        "acquisition",
+        "config",
+        "decisions",
+        "documents",
+        "measurement",
+        "scalarizers",
+        "surrogates",
+        "values",
+    ),
+    "trade_offs": (
+        "acquisition",
+        "decisions",
+        "fronts",
+        "inputs",
+        "surrogates",
+        "terms",
+        "values",
+    ),
     "beliefs": (
         "acquisition",
         "batches",
@@ -110,15 +130,19 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "measurement",
         "measuring",
         "noises",
+        "objectives",
         "scalarizers",
         "surrogates",
         "terms",
+        "trade_offs",
         "values",
     ),
     "scoring": (
+        "acquisition",
         "campaign",
         "config",
         "decisions",
+        "fronts",
         "instruments.protocol",
         "journal",
         "measurement",
@@ -166,13 +190,14 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "journal",
         "lifecycle",
         "measurement",
+        "objectives",
         "record",
         "scalarizers",
         "surrogates",
     ),
     "screen": ("campaign", "config", "decisions", "runs", "interrupts"),
     # what reads a run
-    "plots": ("record", "journal", "metrics"),
+    "plots": ("fronts", "record", "journal", "metrics"),
     "report": ("record", "journal", "metrics", "plots"),
     "compare": ("record", "journal", "metrics", "plots", "report"),
     "view": ("record", "journal", "plots"),
@@ -414,7 +439,7 @@ def test_the_learning_half_cannot_reach_an_instrument():
 
 
 def test_scalarizers_and_metrics_are_numpy():
-    ways = reached("scalarizers", "metrics", "designs")
+    ways = reached("scalarizers", "metrics", "designs", "fronts")
     assert "jax" not in ways, ways["jax"]
 
 

@@ -9,7 +9,7 @@ run has covered. `hypervolume` is the other way to seek several numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,6 +95,9 @@ class Novelty:
     Source: as `novelty`; k = 10 and draws as in BEACON. Pratiush et al. (2026),
     arXiv:2603.16715, for its use with deep kernels in microscopy.
     """
+
+    outputs: ClassVar[tuple[int, int]] = (2, 8)  # that it takes, least and most
+    scores: ClassVar[str] = "positive"
 
     k: int = 10
     of: str = "draw"

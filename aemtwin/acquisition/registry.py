@@ -55,6 +55,14 @@ BUILT_IN = {  # name -> where it is, and one line for people
         "aemtwin.acquisition.thompson:Thompson",
         "one draw of the posterior, jointly over all candidates",
     ),
+    "ehvi": (
+        "aemtwin.acquisition.hypervolume:EHVI",
+        "expected hypervolume improvement of two or three scalarizers at once",
+    ),
+    "novelty": (
+        "aemtwin.acquisition.novelty:Novelty",
+        "outcomes unlike all before, in the space of two to eight scalarizers",
+    ),
     "random": (
         "aemtwin.acquisition.policies:Random",
         "every candidate once, in a seeded random order; no surrogate",
@@ -74,6 +82,8 @@ class Acquisition(Protocol):
     −∞ and every other one a finite number, so the highest is never a measured one.
     It may say what its scores are, `scores = "log"` or "positive", so that costs are
     weighed as they should be, and ask for more of the context by `draws` or `joint`.
+    One of several outputs says how many it takes, `outputs = (2, 3)`; its posterior
+    and its context (`hypervolume.Several`) have a column for each.
     """
 
     @property
@@ -104,7 +114,7 @@ def available() -> dict[str, str]:
     """Return what each acquisition or policy is, in one line, by name; imports none.
 
     >>> sorted(available())[:5]
-    ['grid', 'kg', 'level_set', 'log_ei', 'log_poi']
+    ['ehvi', 'grid', 'kg', 'level_set', 'log_ei']
     """
     lines = {name: line for name, (_, line) in BUILT_IN.items()}
     return listing(lines, entry_points(GROUP))

@@ -94,7 +94,7 @@ def require_turning(name: str, axis: Any) -> None:
             only falls.
     """
     steps = np.diff(np.asarray(axis.values, float))
-    if name in LOOPS and (np.all(steps >= 0) or np.all(steps <= 0)):
+    if name.removeprefix("-") in LOOPS and (np.all(steps >= 0) or np.all(steps <= 0)):
         raise BadConfig(
             f"The scalarizer {name} takes a loop, and {axis.name!r} only goes from "
             f"{axis.values[0]:g} to {axis.values[-1]:g} {axis.units}. Choose another: "

@@ -74,6 +74,7 @@ class Scalarizer:
     result: str | Callable[[Measurement], str] = ""  # the unit, or what tells it
     learned: Callable[[Measurement], Any] | None = None  # what `fit` made of `function`
     final: bool = False  # learns no more
+    sign: float = 1.0  # -1 seeks the lowest, "-" before a name: its number is negative
 
     @property
     def learns(self) -> bool:
@@ -134,7 +135,7 @@ class Scalarizer:
                 "it must return one real number. Return float(...) of it, or "
                 "float('nan') where there is no value."
             )
-        return float(value)
+        return self.sign * float(value)
 
     def spread(self, *, counts: bool = False) -> Callable[[Measurement], float] | None:
         """Return what tells the standard deviation of the number; None: nothing does.
@@ -173,6 +174,7 @@ def get(
         name_or_callable: A built-in name, an entry point's, "module:function", either
             followed by parameters as in "band_intensity:low=1.5,high=1.9", or a
             function (measurement, **params) -> real number, which may be a `Learner`.
+            A "-" before a name gives the negative of its number, to seek low ones.
             Its attribute `units`, a text or a function of the measurement, tells the
             unit, if it has one; its attribute `sd`, a function of the same arguments,
             how uncertain the number is.
@@ -191,12 +193,15 @@ def get(
         if not params:
             return name_or_callable
         old = name_or_callable
-        if old.name in BUILT_IN:
+        if old.name.removeprefix("-") in BUILT_IN:
             return get(old.name, **{**old.params, **params})
-        return get(old.function, **{**old.params, **params})
+        return replace(get(old.function, **{**old.params, **params}), sign=old.sign)
     if isinstance(name_or_callable, str):
         name, written = parse(name_or_callable)
         params = {**written, **params}
+        if name.startswith("-"):
+            found = get(name[1:], **params)
+            return replace(found, name=f"-{found.name}", sign=-found.sign)
         if name in BUILT_IN:
             function, unit = BUILT_IN[name]
             require_params("scalarizer", name, function, params, given=1)

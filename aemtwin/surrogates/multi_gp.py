@@ -163,6 +163,7 @@ class MultiGP:
 
     name: ClassVar[str] = "multi_gp"  # under which the registry knows it
     reads_noise: ClassVar[bool] = True  # `Data.noise`; tells noise_sd
+    several: ClassVar[bool] = True  # outputs, if y is (N, p)
 
     kernel: str = "matern52"
     mean: str = "constant"

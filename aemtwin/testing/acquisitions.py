@@ -76,6 +76,21 @@ class Pool:
         """Mean and variance."""
         return Posterior(self.mean.copy(), np.diag(self.covariance).copy())
 
+    def told(self, acquisition: Any) -> tuple[Posterior, Any]:
+        """Return belief and context for an acquisition, of one output or several.
+
+        Of several, every second one is the first with its sign turned.
+        """
+        if not hasattr(acquisition, "outputs"):
+            return self.posterior, self.context
+        from aemtwin.acquisition.hypervolume import Several
+
+        signs = np.resize([1.0, -1.0], acquisition.outputs[0])
+        mean, draw = (one[:, None] * signs for one in (self.mean, self.draw))
+        variance = np.diag(self.covariance)[:, None] * signs**2
+        context = Several(mean[self.measured], self.measured.copy(), None, draw)
+        return Posterior(mean, variance), context
+
     @property
     def context(self) -> Context:
         """All that the loop may tell an acquisition."""
@@ -169,7 +184,7 @@ def scoring_changes_nothing_it_is_given(make: Make) -> None:
     """Belief and context are as they were after they were scored."""
     made = _acquisition(make)
     at = pool()
-    posterior, context = at.posterior, at.context
+    posterior, context = at.told(made)
     before = digest(posterior), digest(context[:3])
     made(posterior, context)
     after = digest(posterior), digest(context[:3])
@@ -205,7 +220,8 @@ def nothing_is_compiled_after_the_first_call(make: Make) -> None:
     pools = [at, at.ordered(order), at.times(2.0)]
     counts = []
     for one in pools:
-        made, posterior, context = _acquisition(make), one.posterior, one.context
+        made = _acquisition(make)
+        posterior, context = one.told(made)
         with count_compilations() as seen:
             made(posterior, context)
         counts.append(seen.count)
@@ -240,7 +256,8 @@ def _acquisition(make: Make) -> Any:
 
 def _scores(make: Make, at: Pool) -> Array:
     """Return the scores of a pool, (m,), which are numbers without NaN."""
-    scores = np.asarray(_acquisition(make)(at.posterior, at.context), np.float64)
+    made = _acquisition(make)
+    scores = np.asarray(made(*at.told(made)), np.float64)
     right = scores.shape == at.mean.shape and not np.any(np.isnan(scores))
     require(right, f"it scored {POOL} candidates with {scores.shape} numbers: {scores}")
     return scores
