@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin.errors import OutOfRange
-from aemtwin.plots import story
+from aemtwin.plots import comparison, several, story
 from aemtwin.plots.comparability import (
     notes,
     settings_that_differ,
@@ -117,6 +117,7 @@ def render(records: Sequence[RunRecord], out: Path | None = None) -> str:
         ],
         scores=rows,
         columns=COLUMN_TEXTS if all_scored(records) else [*COLUMN_TEXTS, FOUND],
+        several=several.section(found, mark=not warned),
         together=together,
         level_truth=story.level_truth(records[0]) if not warned else "",
         each=_each(found) if together else [],
@@ -164,7 +165,7 @@ def _facts(
     told = [
         ("runs", str(len(records))),
         ("measurements in each", _span(counts)),
-        ("number sought", records[0].value_name.replace("_", " ")),
+        ("number sought", several.numbers(records[0])),
     ]
     if not marked or not all_scored(records):
         return told
@@ -290,6 +291,14 @@ def _pictures(
             f"Learning curves of {names}.",
             learning_curves(found) if one_unit and some else None,
             nothing if one_unit else NO_UNIT,
+        ),
+        "hypervolume": _picture(
+            "Hypervolume",
+            "What the front found so far dominates, against the number of "
+            f"measurements.{band}",
+            f"Curves of hypervolume of {names}.",
+            comparison.hypervolumes(found),
+            "Hypervolumes of these runs do not compare.",
         ),
         "means": _picture(
             "Predicted means",

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from aemtwin import plots
 from aemtwin.errors import MissingExtra
-from aemtwin.plots import story, words
+from aemtwin.plots import several, story, words
+from aemtwin.plots.front import told
 from aemtwin.plots.reading import dose_units
 from aemtwin.plots.style import plain, quantity
 from aemtwin.plots.words import number, percent
@@ -152,6 +153,7 @@ def render(record: RunRecord) -> str:
         pictures={kind: _picture(kind, record) for kind in plots.KINDS},
         slim=plots.size("mean", record)[0] < SLIM,
         scores=_scores(record),
+        several=_several(record),
         level_truth=story.level_truth(record),
         columns=COLUMN_TEXTS,
         compilations=_compilations(record),
@@ -168,6 +170,8 @@ def _picture(kind: str, record: RunRecord) -> dict[str, str]:
     """One picture, or the sentence that stands for it; {} where it has no place."""
     missing = plots.missing(kind, record)
     if kind == "latent" and missing:  # most surrogates have none
+        return {}
+    if kind in ("front", "hypervolume") and not record.others:
         return {}
     if kind == "dose" and (missing or dose_units(record) == "s"):
         return {}
@@ -194,6 +198,21 @@ def _scores(record: RunRecord) -> list[dict[str, Any]]:
     rows = score_rows(record.scores["rows"], record)
     rows[0]["method"] += " (this run)"
     return rows
+
+
+def _several(record: RunRecord) -> dict[str, Any]:
+    """What there is to tell where several numbers are sought; {} where one is."""
+    if not record.others:
+        return {}
+    rows, columns = several.measured(record)
+    return {
+        "first": told(record.value_name),
+        "scores": several.scored(record),
+        "terms": several.TERMS,
+        "reference": several.reference(record),
+        "rows": rows,
+        "columns": columns,
+    }
 
 
 def score_rows(

@@ -162,7 +162,7 @@ class _Batch:
         at the mean as in `batch.greedy`.
         """
         found = list[int]()
-        variance, closed = np.array(at.variance), closed.copy()
+        variance = np.array(at.variance)
         rows = list[Array]()  # (p, m), of the factor of the covariance
         while not np.isneginf(scores).all():
             best = int(np.argmax(scores))
@@ -175,7 +175,8 @@ class _Batch:
             root = np.sqrt(np.maximum(C[:, best] + noise, np.finfo(float).tiny))
             rows.append(C / root[:, None])
             variance = np.maximum(variance - rows[-1].T ** 2, 0.0)
-            seen, closed[best] = np.vstack([seen, at.mean[best]]), True
+            seen = np.vstack([seen, at.mean[best]])
+            closed = closed | (np.arange(closed.size) == best)
             then = Posterior(at.mean, variance)
             scores = self.score(then, seen, closed, len(found))
             scores = self._terms.apart(scores, np.array(found, np.int64))

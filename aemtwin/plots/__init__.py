@@ -4,6 +4,7 @@ from aemtwin.plots.calibration import calibration
 from aemtwin.plots.curves import learning_curve, spectra, step_times
 from aemtwin.plots.dose import dose
 from aemtwin.plots.figures import KINDS, draw, save, size, to_bytes
+from aemtwin.plots.front import front, hypervolume
 from aemtwin.plots.latent import latent
 from aemtwin.plots.maps import acquisition, mean, measured, uncertainty
 from aemtwin.plots.reading import missing
@@ -16,6 +17,8 @@ __all__ = [
     "calibration",
     "dose",
     "draw",
+    "front",
+    "hypervolume",
     "latent",
     "learning_curve",
     "mean",

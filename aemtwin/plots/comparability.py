@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin.plots import story
-from aemtwin.plots.groups import SEEDS, Method, differing, settings, specimen
+from aemtwin.plots.groups import (
+    SEEDS,
+    Method,
+    differing,
+    part_text,
+    settings,
+    specimen,
+)
 from aemtwin.plots.style import quantity
 
 if TYPE_CHECKING:
@@ -138,6 +145,8 @@ def _same(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
 
 def _scalarizer(record: RunRecord) -> str:
     said = record.config.get("scalarizer") or {}
+    if isinstance(said, list):
+        return " and ".join(map(part_text, said))
     params = ", ".join(f"{k} {v}" for k, v in (said.get("params") or {}).items())
     name = str(said.get("name", record.value_name))
     return f"{name} with {params}" if params else name

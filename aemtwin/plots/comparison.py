@@ -16,9 +16,11 @@ import numpy as np
 from aemtwin.plots.calibration import calibration_axes
 from aemtwin.plots.coverage import LEVELS, coverages
 from aemtwin.plots.curves import key_below, on_two_lines, whole_numbers
+from aemtwin.plots.front import volume_axes
 from aemtwin.plots.groups import Array, Method, all_scored
 from aemtwin.plots.maps import frame_axes
 from aemtwin.plots.reading import grid, missing, points
+from aemtwin.plots.several import volumes_together
 from aemtwin.plots.style import (
     BLUE,
     GREEN,
@@ -89,6 +91,30 @@ def learning_curves(methods: Sequence[Method]) -> Figure:
         ax.set_ylabel(on_two_lines(name))
         ax.grid(color="0.85", lw=0.6)
         key_below(ax, columns=columns)
+    return figure
+
+
+def hypervolumes(methods: Sequence[Method]) -> Figure | None:
+    """Draw the hypervolume that every method found; None where they do not compare.
+
+    With the truth it is in per cent of that of all candidates; otherwise it is that of
+    what was measured, from one reference below all of it.
+
+    Raises:
+        MissingExtra: If matplotlib is not installed.
+    """
+    methods = _once(methods)
+    curves, whole = volumes_together(methods)
+    if not curves:
+        return None
+    with drawing(7.6, 3.8 + 0.2 * len(methods)) as figure:
+        ax = figure.add_subplot()
+        ax.set_title("Hypervolume")
+        for one, own, look in zip(methods, curves, _looks(methods), strict=True):
+            if any(curve.size for curve in own):
+                _line(ax, _even(own), one, look, step=True)
+        volume_axes(ax, whole)
+        key_below(ax, columns=1)
     return figure
 
 

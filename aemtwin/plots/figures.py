@@ -16,6 +16,7 @@ from aemtwin.errors import unknown
 from aemtwin.plots.calibration import calibration
 from aemtwin.plots.curves import learning_curve, spectra, step_times
 from aemtwin.plots.dose import dose
+from aemtwin.plots.front import front, hypervolume
 from aemtwin.plots.latent import latent
 from aemtwin.plots.maps import acquisition, mean, measured, uncertainty
 from aemtwin.plots.reading import grid, missing
@@ -38,6 +39,8 @@ KINDS: dict[str, Callable[[RunRecord, Axes], None]] = {
     "dose": dose,
     "spectra": spectra,
     "learning_curve": learning_curve,
+    "front": front,
+    "hypervolume": hypervolume,
     "calibration": calibration,
     "step_times": step_times,
 }
@@ -46,6 +49,8 @@ ALIASES = {"trajectory": "overview"}  # other names that `draw` takes
 WIDE = 7.6, 3.4  # inches, as all sizes
 SIZES = {
     "latent": (5.0, 4.15),
+    "front": (5.6, 4.6),
+    "hypervolume": WIDE,
     "spectra": (5.0, 4.15),
     "calibration": (4.8, 4.9),
     "learning_curve": WIDE,

@@ -177,9 +177,21 @@ def _curve(record: RunRecord, scored: bool) -> Array:
     return np.asarray(np.fmax.accumulate(points(record).value), dtype=np.float64)
 
 
+def part_text(said: Mapping[str, Any]) -> str:
+    """Return a part of a configuration in its short form.
+
+    >>> part_text({"name": "pca", "params": {"component": 2}})
+    'pca:component=2'
+    """
+    params = ",".join(f"{k}={v}" for k, v in (said.get("params") or {}).items())
+    return f"{said['name']}:{params}" if params else str(said["name"])
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            yield f"{prefix}{key}", ", ".join(map(part_text, value))
         else:
             yield f"{prefix}{key}", value

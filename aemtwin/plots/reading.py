@@ -131,6 +131,8 @@ def missing(kind: str, record: RunRecord) -> str | None:
         if not np.isfinite(record.maps[_map(kind)]).any():
             return f"The last map of the {WORDS[kind]} holds no finite value."
         return None
+    if kind in ("front", "hypervolume"):
+        return _no_front(kind, record)
     if kind == "latent":
         return _no_latent(record)
     if kind == "dose":
@@ -143,6 +145,16 @@ def missing(kind: str, record: RunRecord) -> str | None:
         return nothing
     if kind in ("spectra", "learning_curve") and not valid:
         return "No measurement gave a valid value."
+    return None
+
+
+def _no_front(kind: str, record: RunRecord) -> str | None:
+    if not record.others:
+        return "This run seeks one number, so there is no front of several."
+    if not np.isfinite(record.outcomes).all(axis=1).any():
+        return "No measurement gave every number that is sought."
+    if kind == "hypervolume" and len(record.others) > 2:
+        return "Hypervolume is computed of two or three numbers; this run seeks more."
     return None
 
 

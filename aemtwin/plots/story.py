@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aemtwin.plots.front import on_front
 from aemtwin.plots.reading import points
+from aemtwin.plots.several import COLUMNS, numbers, rows_of
 from aemtwin.plots.style import quantity
 from aemtwin.plots.words import duration, number, percent, place
 
@@ -47,6 +49,9 @@ def headline(record: RunRecord) -> str:
     spots = points(record)
     if (best := spots.best) is None:
         return "No valid measurement"
+    if record.others:
+        k, n = len(on_front(record)), len(record.events)
+        return f"{k} of {n} measurements are on the front of {numbers(record)}"
     name = record.value_name.replace("_", " ")
     value = quantity(float(spots.value[best]), record.value_units)
     where = place(float(spots.x[best]), float(spots.y[best]))
@@ -91,7 +96,9 @@ def facts(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Give the numbers that belong under the headline: a label and a value each."""
     spots, units = points(record), record.value_units
     best, scores = spots.best, record.scores
-    if scores and best is not None and record.truth is not None:
+    if record.others:
+        yield from _facts_of_several(record)
+    elif scores and best is not None and record.truth is not None:
         top, row = float(scores["truth_best"]), (scores.get("rows") or [{}])[0]
         there = float(record.truth[record.events[best]["data"]["index"]])
         yield "truth at that spot", quantity(there, units)
@@ -100,7 +107,7 @@ def facts(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "top 1 % found", percent(row.get("top_1_percent_found"))
     else:
         yield "truth", "not known"
-    if best is not None:
+    if best is not None and not record.others:
         yield "best found by", f"measurement {best + 1} of {len(record.events)}"
     failed = failures(record)
     invalid = int((~spots.valid).sum()) - failed
@@ -133,6 +140,16 @@ def dwells(record: RunRecord) -> str:
     each = [f"{quantity(t, 's')} × {k}" for t, k in sorted(chosen.items())]
     ended = duration(float(rows[-1]["instrument_time_s"]))
     return f"{', '.join(each)}; ended {ended} into the instrument's time"
+
+
+def _facts_of_several(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "numbers sought", numbers(record)
+    for row in rows_of(record)[:1]:
+        for key, (title, _) in COLUMNS.items():
+            if row[key] is not None:
+                yield title, percent(row[key])
+    if record.true_outcomes is None:
+        yield "truth", "not known"
 
 
 def failures(record: RunRecord) -> int:

@@ -37,6 +37,8 @@ TITLES = {
     "dose": "Dose",
     "spectra": "Best and worst spectra",
     "learning_curve": "Learning curve",
+    "front": "Front",
+    "hypervolume": "Hypervolume",
     "calibration": "Calibration",
     "step_times": "Step times",
 }
@@ -57,6 +59,10 @@ CAPTIONS = {
     "spectra": "The measurements with the highest and the lowest value; the axis is "
     "logarithmic where one peak would flatten the rest.",
     "learning_curve": "The best value found against the number of measurements.",
+    "front": "The numbers sought against each other, noise included. Ringed ones are "
+    "the front: no other measurement is at least as high in all and higher in one.",
+    "hypervolume": "What the numbers found so far dominate above the reference; where "
+    "the truth is known, their true values, in per cent of what all candidates do.",
     "calibration": "How much the central intervals of the prediction hold, against "
     "what they claim; the dashed diagonal is calibrated.",
     "step_times": "Wall-clock time of each step. A bar that is cut off at the top has "
@@ -185,6 +191,11 @@ def alt(kind: str, record: RunRecord) -> str:
             quantity(spots.value[i], units) for i in (spots.best, spots.worst)
         )
         return f"Two curves: the best measurement, {best}, and the worst, {worst}."
+    if kind == "front":
+        first, second = (one.replace("_", " ") for one, _ in record.sought[:2])
+        return f"{second} against {first} of {count} measurements, the front ringed."
+    if kind == "hypervolume":
+        return f"Hypervolume of the front found, over {count} measurements."
     if kind == "learning_curve":
         curves = (record.scores or {}).get("curves") or {"this run": spots.value}
         ends = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from aemtwin.fronts import hypervolume, reference_of, volumes
 from aemtwin.measurement import Measurement
 from aemtwin.metrics import (
     best_so_far,
@@ -225,6 +226,44 @@ def record(
         "truth": truth,
         "value_name": "loop_area",
         "value_units": "m·V",
+        "others": (),
         "spectrum": lambda i: spectra[i],
     }
-    return SimpleNamespace(**{**given, **changes})
+    made = SimpleNamespace(**{**given, **changes})
+    if "sought" not in changes:
+        made.sought = [(made.value_name, made.value_units), *made.others]
+    return made
+
+
+def of_several(p: int = 2, *, scored: bool = True, **changes: Any) -> Any:
+    """Return a record of a run that sought p numbers, which conflict."""
+    rng, n, side = np.random.default_rng(5), 14, 12
+    truth = rng.normal(size=(side * side, p))
+    truth[:, 1] -= 2 * truth[:, 0]
+    made = record(n=n, side=side)
+    indices = [event["data"]["index"] for event in made.events]
+    outcomes = truth[indices] + 0.1 * rng.normal(size=(n, p))
+    outcomes[4] = np.nan  # the one that is not valid
+    scores = None
+    if scored:
+        at = reference_of(truth) if p < 4 else None
+        row = {"method": "gp + log_ei", "n": n, "front_found": 0.25}
+        row |= {"outcomes_reached": 0.5, "hypervolume_found": 0.75}
+        curve = [] if at is None else volumes(truth[indices], at).tolist()
+        several = {
+            "names": [],
+            "units": [],
+            "reference": None if at is None else at.tolist(),
+            "hypervolume": None if at is None else hypervolume(truth, at),
+            "curves": {"gp + log_ei": curve, "random": curve[:1] * n},
+            "rows": [row, row | {"method": "random", "hypervolume_found": 0.5}],
+        }
+        scores = {**made.scores, "several": several}
+    given = {
+        "value_name": "loop_area",
+        "others": (("-imprint", "V"), ("switching", "m"), ("x", ""))[: p - 1],
+        "outcomes": outcomes,
+        "true_outcomes": truth if scored else None,
+        "scores": scores,
+    }
+    return record(n=n, side=side, **{**given, **changes})

@@ -28,6 +28,7 @@ SPEC = importlib.util.spec_from_file_location("fake_record", HERE / "fake_record
 fake = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(fake)
 SMALL = fake.record(n=14, side=12)
+FRONT = fake.of_several()
 MAPS = ("measured", "mean", "uncertainty", "acquisition")
 
 
@@ -35,6 +36,11 @@ def texts(figure: Figure) -> str:
     """All that is written in a figure."""
     found = figure.findobj(matplotlib.text.Text)
     return "\n".join(text.get_text() for text in found)
+
+
+def record_of(kind: str) -> Any:
+    """A run that has something of that kind."""
+    return FRONT if kind in ("front", "hypervolume") else SMALL
 
 
 def axes_of(kind: str, record: Any) -> Any:
@@ -47,7 +53,7 @@ def drawn_image(ax: Any) -> Any:
 
 @pytest.mark.parametrize("kind", plots.KINDS)
 def test_every_kind_is_drawn_with_a_title_and_labelled_axes(kind):
-    ax = axes_of(kind, SMALL)
+    ax = axes_of(kind, record_of(kind))
     assert ax.get_title(loc="left")
     assert ax.get_xlabel()
     assert ax.get_ylabel()
@@ -56,7 +62,7 @@ def test_every_kind_is_drawn_with_a_title_and_labelled_axes(kind):
 @pytest.mark.parametrize("kind", plots.KINDS)
 def test_every_kind_draws_into_axes_that_are_given(kind):
     figure = Figure()
-    plots.KINDS[kind](SMALL, figure.add_subplot(1, 2, 2))
+    plots.KINDS[kind](record_of(kind), figure.add_subplot(1, 2, 2))
     assert len(figure.axes) == 1
 
 
