@@ -98,7 +98,7 @@ def test_a_run_of_two_numbers_goes_on_bit_for_bit(done):
 CASES = {
     "ehvi": {"scalarizer": LOOPS, "acquisition": "ehvi"},
     "three": {"scalarizer": [*LOOPS, "switching"], "acquisition": "ehvi"},
-    "novelty": {"scalarizer": PCA, "acquisition": "novelty:scale=none"},
+    "novelty": {"scalarizer": PCA, "acquisition": "novelty:scale=same"},
     "seldom": {"scalarizer": LOOPS, "surrogate": "multi_gp:refit_every=5",
                "acquisition": "novelty:of=mean"},
     "batch": {"scalarizer": LOOPS, "acquisition": "ehvi",

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 BLOCK = 2**14  # distances that are computed at once
 OF = ("draw", "mean")
-SCALES = ("sd", "none")
+SCALES = ("sd", "same")
 
 
 def novelty(outcomes: Array, seen: Array, mask: Array, k: int) -> Array:
@@ -89,7 +89,7 @@ class Novelty:
         k: Nearest outcomes seen that count.
         of: "draw", of the posterior: uncertainty is explored too; or "mean".
         scale: "sd" divides each output by its standard deviation among those seen, for
-            outputs of several units; "none" suits principal components, of which
+            outputs of several units; "same" leaves them as they are, which suits principal components, of which
             distances are those of spectra.
 
     Source: as `novelty`; k = 10 and draws as in BEACON. Pratiush et al. (2026),
