@@ -255,6 +255,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "beliefs",
         "campaign",
         "environment",
+        "trade_offs",
         "study",
         "listing",
     ),

@@ -89,8 +89,8 @@ class Novelty:
         k: Nearest outcomes seen that count.
         of: "draw", of the posterior: uncertainty is explored too; or "mean".
         scale: "sd" divides each output by its standard deviation among those seen, for
-            outputs of several units; "same" leaves them as they are, which suits principal components, of which
-            distances are those of spectra.
+            outputs of several units; "same" leaves them as they are, so that distances
+            of principal components are those of spectra.
 
     Source: as `novelty`; k = 10 and draws as in BEACON. Pratiush et al. (2026),
     arXiv:2603.16715, for its use with deep kernels in microscopy.
