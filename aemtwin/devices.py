@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from aemtwin.config import CampaignConfig, TwinSource
+from aemtwin.config import CampaignConfig
 from aemtwin.errors import BadConfig
 from aemtwin.formats import catalog
 from aemtwin.instruments.protocol import Instrument
+from aemtwin.sections import TwinSource
 
 
 @contextmanager

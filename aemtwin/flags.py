@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from aemtwin import config
+from aemtwin import sections
 from aemtwin.errors import AemtwinError, BadConfig, unknown
 
 
@@ -58,7 +58,7 @@ def effects(said: str | None) -> Any:
 def calibration(said: list[str]) -> dict[str, tuple[str, float]]:
     """Read `x=0.39nm/px`: one px of axis x is 0.39 nm."""
     pairs = (text.partition("=") for text in said)
-    return {axis: config.calibration(axis, length) for axis, _, length in pairs}
+    return {axis: sections.calibration(axis, length) for axis, _, length in pairs}
 
 
 def campaign_file(experiment: str) -> Path:

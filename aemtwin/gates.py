@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from aemtwin.config import GateConfig
 from aemtwin.errors import BadConfig
 from aemtwin.measurement import Measurement
 from aemtwin.scalarizers import Scalarizer, get
+from aemtwin.sections import GateConfig
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin import designs, patches
-from aemtwin.config import Inputs
 from aemtwin.errors import BadConfig
 from aemtwin.measurement import Measurement
+from aemtwin.sections import Inputs
 from aemtwin.specs import Bounds, Channel, InstrumentSpec
 
 

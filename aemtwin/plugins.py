@@ -197,3 +197,50 @@ def _origin(point: EntryPoint) -> str:
     except Exception:  # a package without readable metadata
         brought_by = None
     return f"{point.value} of {brought_by}" if brought_by else point.value
+
+
+def parse(text: str) -> tuple[str, dict[str, Any]]:
+    """Take apart a name with parameters, as written on the command line.
+
+    Args:
+        text: A name, a colon and `key=value` parts with commas between; numbers, true,
+            false and none are read as such, anything else stays text.
+
+    Raises:
+        BadConfig: If a part after the first `key=value` is not one.
+
+    >>> parse("band_intensity:low=1.5,high=1.9")
+    ('band_intensity', {'low': 1.5, 'high': 1.9})
+    >>> parse("my_lab.loops:imprint")
+    ('my_lab.loops:imprint', {})
+    >>> parse("dkl:members=2,network=my_nets:Net")
+    ('dkl', {'members': 2, 'network': 'my_nets:Net'})
+    """
+    text = text.strip()
+    head, equals, _ = text.partition("=")  # a value may hold a colon as well
+    name, colon, _ = head.rpartition(":")
+    if not colon or not equals:
+        return text, {}
+    rest = text[len(name) + 1 :]
+    params: dict[str, Any] = {}
+    for part in rest.split(","):
+        key, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not key or not value or key in params:
+            raise BadConfig(
+                f"{text!r} has a part {part!r}; each must be key=value, "
+                f"no key twice. Write it as {name}:low=1.5,high=1.9."
+            )
+        params[key] = _read(value)
+    return name, params
+
+
+def _read(value: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value

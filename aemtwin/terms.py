@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from aemtwin.acquisition.cost import Cost
 from aemtwin.acquisition.penalties import exclude
 from aemtwin.acquisition.stopping import Rule
-from aemtwin.config import Search
 from aemtwin.decisions import Known
 from aemtwin.dwells import Dwells
 from aemtwin.instruments.protocol import Instrument
+from aemtwin.sections import Search
 
 Array = NDArray[np.float64]
 

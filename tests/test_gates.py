@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import aemtwin
-from aemtwin.config import GateConfig, build
+from aemtwin.config import build
 from aemtwin.documents import steady
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.gates import gate_of
 from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.scalarizers import get
+from aemtwin.sections import GateConfig
 from tests.conftest import small_twin
 
 RUN = {"first": 4, "steps": 6, "candidates": (9, 8), "seed": 3, "baseline": False}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from aemtwin import designs
-from aemtwin.config import Inputs
 from aemtwin.errors import BadConfig
 from aemtwin.inputs import frame_channels, positions_alone, with_patches
+from aemtwin.sections import Inputs
 from tests.conftest import small_twin
 
 

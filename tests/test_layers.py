@@ -58,12 +58,13 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "metrics": (),
     "designs": (),
     "patches": (),
-    "config": ("scalarizers",),
+    "sections": (),
+    "config": ("sections",),
     "choices": ("config",),
-    "gates": ("config", "measurement", "scalarizers"),
+    "gates": ("measurement", "scalarizers", "sections"),
     # where the halves meet; of a microscope the loop knows the protocol alone
     "decisions": ("acquisition.stopping", "measurement", "scalarizers"),
-    "inputs": ("config", "designs", "measurement", "patches"),
+    "inputs": ("designs", "measurement", "patches", "sections"),
     "dwells": ("acquisition", "config", "instruments.protocol", "surrogates"),
     "noises": (
         "acquisition",
@@ -76,7 +77,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     ),
     "terms": (
         "acquisition",
-        "config",
+        "sections",
         "decisions",
         "dwells",
         "instruments.protocol",
@@ -164,7 +165,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "scalarizers",
         "scoring",
     ),
-    "devices": ("config", "formats", "instruments.protocol", "remote"),
+    "devices": ("config", "sections", "formats", "instruments.protocol", "remote"),
     "ahead": (
         "acquisition",
         "beliefs",
@@ -207,7 +208,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "testing": (ANYTHING,),
     "cli": (ANYTHING,),
     "about": (),
-    "flags": ("config", "listing"),
+    "flags": ("config", "listing", "sections"),
     "options": (),
     "interrupts": (),
     "__main__": ("cli",),
@@ -245,7 +246,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "jinja2": ("report", "compare", "view"),
     "cyclopts": ("cli", "options"),
     "rich": ("screen",),
-    "pydantic": ("config",),
+    "pydantic": ("config", "sections"),
     "tomli_w": ("config",),
     "msgpack": ("codec", "journal", "record", "remote"),
     # `environment` sets its cache, `listing` tells which version is installed

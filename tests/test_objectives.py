@@ -38,7 +38,7 @@ def told(folder, names, found):
             if one is not None:
                 journal.save_spectrum(i + 1, one)
         indices = (*state.indices, i)
-        state = State(indices, values, None, scalarizer, (), others)
+        state = State(indices, values, None, scalarizer, others=others)
     return objectives, state
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import aemtwin
 from aemtwin import documents, journal, jsonlines
-from aemtwin.config import CampaignConfig, TwinSource, load
+from aemtwin.config import CampaignConfig, load
 from aemtwin.documents import steady
 from aemtwin.errors import (
     BadConfig,
@@ -26,6 +26,7 @@ from aemtwin.errors import (
     UnknownName,
 )
 from aemtwin.record import read_run
+from aemtwin.sections import TwinSource
 from tests.conftest import small_twin
 
 SMALL = {"first": 4, "steps": 6, "candidates": (6, 5), "seed": 2}

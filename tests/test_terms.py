@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import aemtwin
-from aemtwin.config import Search
 from aemtwin.errors import BadConfig
+from aemtwin.sections import Search
 from aemtwin.terms import Terms, seconds_of, terms_of
 from tests.conftest import small_twin
 

@@ -2,7 +2,7 @@
 
 from aemtwin.scalarizers.hysteresis import coercive_bias, imprint, loop_area, switching
 from aemtwin.scalarizers.learned import Component, component_score, principal_component
-from aemtwin.scalarizers.registry import Learner, Scalarizer, available, get, parse
+from aemtwin.scalarizers.registry import Learner, Scalarizer, available, get
 from aemtwin.scalarizers.spectra import (
     band_intensity,
     band_ratio,
@@ -22,7 +22,6 @@ __all__ = [
     "get",
     "imprint",
     "loop_area",
-    "parse",
     "peak_position",
     "peak_width",
     "principal_component",

@@ -25,7 +25,14 @@ import numpy as np
 
 from aemtwin.errors import BadConfig, WrongType, unknown
 from aemtwin.measurement import Measurement
-from aemtwin.plugins import by_name, entry_points, listing, load, require_params
+from aemtwin.plugins import (
+    by_name,
+    entry_points,
+    listing,
+    load,
+    parse,
+    require_params,
+)
 from aemtwin.scalarizers.built_in import BUILT_IN, require_values
 from aemtwin.scalarizers.poisson import OF_COUNTS
 
@@ -265,41 +272,6 @@ def _line(function: Callable[..., Any]) -> str:
     return f"{first.removesuffix('.')} ({', '.join(words)})." if words else first
 
 
-def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Take apart a scalarizer as written on the command line.
-
-    Args:
-        text: A name, a colon and `key=value` parts with commas between; numbers, true,
-            false and none are read as such, anything else stays text.
-
-    Raises:
-        BadConfig: If a part after the first `key=value` is not one.
-
-    >>> parse("band_intensity:low=1.5,high=1.9")
-    ('band_intensity', {'low': 1.5, 'high': 1.9})
-    >>> parse("my_lab.loops:imprint")
-    ('my_lab.loops:imprint', {})
-    >>> parse("dkl:members=2,network=my_nets:Net")
-    ('dkl', {'members': 2, 'network': 'my_nets:Net'})
-    """
-    text = text.strip()
-    head, equals, _ = text.partition("=")  # a value may hold a colon as well
-    name, colon, _ = head.rpartition(":")
-    if not colon or not equals:
-        return text, {}
-    rest = text[len(name) + 1 :]
-    params: dict[str, Any] = {}
-    for part in rest.split(","):
-        key, equals, value = (word.strip() for word in part.partition("="))
-        if not equals or not key or not value or key in params:
-            raise BadConfig(
-                f"The scalarizer {text!r} has a part {part!r}; each must be key=value, "
-                f"no key twice. Write it as {name}:low=1.5,high=1.9."
-            )
-        params[key] = _read(value)
-    return name, params
-
-
 def _is_learner(function: object) -> TypeGuard[Learner]:
     return isinstance(function, Learner) and not inspect.isclass(function)
 
@@ -317,18 +289,6 @@ def _require_takes(
     learner: object = function
     if _is_learner(learner):
         require_params("scalarizer", name, learner.fit, params, given=1)
-
-
-def _read(value: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return words[value.lower()]
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
 
 
 def _load(name: str) -> Any:

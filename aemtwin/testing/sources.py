@@ -20,8 +20,7 @@ from typing import Any
 from aemtwin.acquisition import registry as acquisitions
 from aemtwin.errors import BadConfig, unknown
 from aemtwin.formats import catalog
-from aemtwin.plugins import require_params
-from aemtwin.scalarizers.registry import parse
+from aemtwin.plugins import parse, require_params
 from aemtwin.surrogates import registry as surrogates
 from aemtwin.testing.acquisitions import ACQUISITION_LAWS
 from aemtwin.testing.conformance import LAWS, TWIN_LAWS, Result, held
