@@ -78,13 +78,13 @@ def spread(
     near = gap < NEGLIGIBLE
 
     def look(one: tuple[Array, Array, Array]) -> Star:
-        theta, gap, near = one
+        theta, value, near = one
         missing = _missing(theta, directions)
-        there = partial(_star, evaluate, theta, gap, sd, directions)
+        there = partial(_star, evaluate, theta, value, depth[0], sd, directions)
         return cast(Star, lax.cond(near, there, lambda: missing))
 
     def looked() -> Star:
-        return cast(Star, lax.map(look, (at, gap, near)))
+        return cast(Star, lax.map(look, (at, depth, near)))
 
     def alone() -> Star:
         none: Star = jax.vmap(lambda theta: _missing(theta, directions))(at)
@@ -117,20 +117,21 @@ def _missing(theta: Array, directions: int) -> Star:
 def _star(
     evaluate: Evaluate,
     theta: Array,
-    gap: Array,
+    value: Array,
+    lowest: Array,
     sd: NDArray[np.float64],
     directions: int,
 ) -> Star:
-    """Return a mode with the star about it."""
+    """Return a mode with the star about it, weighed beside the lowest mode."""
     values, axes = jnp.linalg.eigh(_curvature(evaluate, theta, sd))
     values = jnp.maximum(values, BROAD)
-    mass = -gap - 0.5 * jnp.sum(jnp.log(values))
+    mass = lowest - value - 0.5 * jnp.sum(jnp.log(values))
     if not directions:
         return _missing(theta, 0)._replace(log_weight=mass)
     radius = REACH * np.sqrt(directions)
     rays = (axes[:, :directions] / jnp.sqrt(values[:directions])).T * sd * radius
     points = theta + jnp.concatenate([rays, -rays])
-    rise = lax.map(lambda t: evaluate(t)[0], points) - evaluate(theta)[0]
+    rise = lax.map(lambda t: evaluate(t)[0], points) - value
     share = -np.log(2 * directions * REACH**2) + 0.5 * radius**2
     found = jnp.where(jnp.isfinite(rise), mass + share - rise, -jnp.inf)
     return Star(mass + np.log1p(-(REACH**-2)), points, found)
@@ -144,7 +145,7 @@ def _curvature(evaluate: Evaluate, theta: Array, sd: NDArray[np.float64]) -> Arr
         return evaluate(theta + offset)[1] * sd
 
     axes = jnp.diag(jnp.asarray(step))
-    ahead, behind = (lax.map(slope, way * axes) for way in (1.0, -1.0))
+    ahead, behind = jnp.split(lax.map(slope, jnp.concatenate([axes, -axes])), 2)
     H = (ahead - behind) / (2.0 * STEP)
     H = jnp.where(jnp.isfinite(H), H, 0.0)
     return 0.5 * (H + H.T)

@@ -4,9 +4,9 @@
     python -m benchmarks.peers.ours DATA.npz MODEL --campaign 20 200
 
 Models are those of the campaigns with their defaults, and some with other settings:
-"gp, 1 search" goes on from the last optimum alone, "gp append" keeps its
-hyperparameters and follows the pool; "bayes_gp to 1.01" samples
-until r-hat is below that, and "anew" does so from the prior in each step. Of the
+"gp, 1 search" goes on from the last optimum alone and takes it for certain, as most
+peers do; "gp append" keeps its hyperparameters and follows the pool; "bayes_gp to 1.01"
+samples until r-hat is below that, and "anew" does so from the prior in each step. Of the
 evaluations that it is asked to spend, `gp` makes as many searches as take them, `dkl`
 as many steps of Adam a member.
 """
@@ -29,7 +29,7 @@ from benchmarks.peers.deciding import main
 AGREED = {"agree": 1.01, "rounds": 8}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gp": ("gp", {}),
-    "gp, 1 search": ("gp", {"starts": 1, "modes": 1}),
+    "gp, 1 search": ("gp", {"starts": 1, "modes": 1, "spread": 0}),
     "gp append": ("gp", {"refit_every": 10_000, "drift": float("inf")}),
     "bayes_gp": ("bayes_gp", {}),
     "bayes_gp to 1.01": ("bayes_gp", AGREED),
@@ -54,11 +54,16 @@ def spending(model: str, evaluations: int, at: Problem, measured: Any) -> Any:
         surrogate = surrogates.get(name, **params, starts=starts)
         state = surrogate.init(at.X.shape[1])
         for some in (measured[:-1], measured):  # from the prior, then from where it was
-            *_, state, info = step(surrogate, ucb, state, at, some)
+            *_, state, info = step(surrogate, ucb, anew(state), at, some)
         if evaluations <= info["evaluations"] < FEW * evaluations:
             break
         starts = math.ceil(starts * evaluations / info["evaluations"])
     return surrogate
+
+
+def anew(state: Any) -> Any:
+    """Return the state of a `gp` that searches from all starts at its next fit."""
+    return state._replace(whole=0)
 
 
 def begin(model: str, arrays: dict[str, Any], evaluations: int | None) -> Any:
@@ -78,6 +83,8 @@ def begin(model: str, arrays: dict[str, Any], evaluations: int | None) -> Any:
         surrogate, state = kept["surrogate"], kept["state"]
         if model.endswith("anew"):
             state = surrogate.init(at.X.shape[1])
+        if evaluations is not None and name == "gp":
+            state = anew(state)
         with count_compilations() as seen:
             if model == "gp append":
                 found = followed(surrogate, ucb, state, at, measured, kept)
