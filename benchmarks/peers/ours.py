@@ -6,9 +6,9 @@
 Models are those of the campaigns with their defaults, and some with other settings:
 "gp, 1 search" goes on from the last optimum alone and takes it for certain, as most
 peers do; "gp append" keeps its hyperparameters and follows the pool; "bayes_gp to 1.01"
-samples until r-hat is below that, and "anew" does so from the prior in each step. Of the
-evaluations that it is asked to spend, `gp` makes as many searches as take them, `dkl`
-as many steps of Adam a member.
+samples until r-hat is below that, and "anew" does so from the prior in each step. Of
+the evaluations that it is asked to spend, `gp` makes as many searches as take them,
+`dkl` as many steps of Adam a member.
 """
 
 from __future__ import annotations
