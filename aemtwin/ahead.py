@@ -30,11 +30,12 @@ from aemtwin.beliefs import believe
 from aemtwin.campaign import Campaign
 from aemtwin.choices import surrogate_params
 from aemtwin.config import CampaignConfig
-from aemtwin.decisions import Decision, State
+from aemtwin.decisions import Decision, Others, State
 from aemtwin.environment import compilation_cache, environment, prepare_jax
 from aemtwin.inputs import View
 from aemtwin.surrogates.base import bucket
 from aemtwin.terms import Terms
+from aemtwin.trade_offs import believe_several
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def request_of(config: CampaignConfig, view: View, points: int) -> dict[str, Any
         "acquisition": [config.acquisition.name, dict(config.acquisition.params)],
         "stop": None if stop is None else [stop.name, dict(stop.params)],
         "batch": config.search.batch,
+        "numbers": len(config.sought),
         "width": width,
         "candidates": candidates,
         "points": points,
@@ -136,12 +138,15 @@ def rehearse(request: dict[str, Any]) -> None:
         shape=(1, len(X)),
         probe=X[0, :2],
     )
+    numbers = request["numbers"]
+    decide = believe if numbers == 1 else believe_several
     learned, pool = surrogate.init(request["width"]), None
     for n in (request["points"], request["points"] + 1):  # a first fit, and a next
         indices = tuple(range(min(n, len(X) - 1)))
-        values = tuple(np.sin(5.0 * X[list(indices)].sum(axis=1)).tolist())
-        state = State(indices, values, learned)
-        belief = believe(surrogate, acquire, view, state, 0, pool, terms)
+        values = np.sin(5.0 * X[list(indices), :1] * np.arange(1, numbers + 1))
+        others = Others(tuple(map(tuple, values[:, 1:].tolist())))
+        state = State(indices, tuple(values[:, 0].tolist()), learned, others=others)
+        belief = decide(surrogate, acquire, view, state, 0, pool, terms)
         if belief is None:  # there are no two values
             return
         learned, pool = belief.learned, belief.pool

@@ -18,6 +18,14 @@ from aemtwin.inputs import View
 prepare_jax()
 VIEW = View(np.zeros((100, 2)), np.ones(100, bool))
 SAID = config.build({"twin": {"source": "pfm_loops"}, "surrogate": "gp", "steps": 60})
+BOTH = config.build(
+    {
+        "twin": {"source": "pfm_loops"},
+        "scalarizer": ["loop_area", "imprint"],
+        "surrogate": "multi_gp",
+        "acquisition": "ehvi",
+    }
+)
 
 
 def campaign(acquire=None, steps=70):
@@ -99,14 +107,21 @@ def test_a_run_loads_what_was_compiled_ahead(surrogate, tmp_path):
     assert programs[0] == programs[1]
 
 
-def test_a_rehearsal_decides_twice_as_a_run_does(monkeypatch):
-    seen, believe = [], ahead.believe
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("believe", SAID),
+        pytest.param("believe_several", BOTH, marks=pytest.mark.slow),
+    ],
+)
+def test_a_rehearsal_decides_twice_as_a_run_does(how, said, monkeypatch):
+    seen, decide = [], getattr(ahead, how)
 
     def heard(*args):
-        seen.append(believe(*args))
+        seen.append(decide(*args))
         return seen[-1]
 
-    monkeypatch.setattr(ahead, "believe", heard)
-    rehearse(request_of(SAID, VIEW, 10))
+    monkeypatch.setattr(ahead, how, heard)
+    rehearse(request_of(said, VIEW, 10))
     assert [belief.info["n"] for belief in seen] == [10, 11]
     assert all(belief.batch for belief in seen)

@@ -177,6 +177,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "inputs",
         "surrogates",
         "terms",
+        "trade_offs",
     ),
     "runs": (
         "ahead",
