@@ -149,6 +149,7 @@ def test_what_a_reader_leaves_unread_is_no_failure(tmp_path):
     assert told == b""
 
 
+@pytest.mark.slow
 def test_a_run_takes_effects_and_counts_of_its_twin(tmp_path, here):
     plain = str(find_twin("stem_eels").data)
     done = here(
@@ -233,6 +234,7 @@ def test_wrong_use_is_one_paragraph_and_a_status(
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback(tmp_path):
     done = aem("info", "nowhere.h5", "--debug", cwd=tmp_path)
     assert "Traceback" in done.stderr

@@ -365,6 +365,7 @@ def test_the_environment_is_told(whole):
     assert len(start["instrument"]["identity"]["data_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_run_on_a_file_is_resumed_from_any_folder(tmp_path, monkeypatch):
     from aemtwin.formats.catalog import find_twin
 

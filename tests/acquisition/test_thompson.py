@@ -35,6 +35,7 @@ def test_a_missing_draw_is_told_in_a_sentence(draw):
         get("thompson")(AT, Context(0.0, MEASURED, draw))
 
 
+@pytest.mark.slow
 def test_candidates_are_chosen_as_often_as_they_are_believed_the_best():
     gp, x = get_surrogate("gp", spread=0), np.linspace(0, 1, 9)[:, None]
     y = np.array([0.0, 1.0, 0.2, 1.0, 0.0])

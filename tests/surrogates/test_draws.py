@@ -114,6 +114,7 @@ def test_a_surrogate_draws_what_it_predicts(name):
     assert abs(np.mean(ratio) - 1) < 0.1
 
 
+@pytest.mark.slow
 def test_a_fitted_surface_that_is_certain_is_drawn_without_much_chance():
     gp = get("gp")
     x = np.linspace(0, 1, 16)[:, None]

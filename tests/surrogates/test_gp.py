@@ -245,6 +245,7 @@ def test_the_mean_is_integrated_out_not_fixed():
     np.testing.assert_allclose(found.variance, variance, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_two_modes_weigh_as_their_integrals_do():
     """The weight of a mode against a sum over a fine grid around it."""
     gp, key = GP(modes=4, starts=8, spread=0), jax.random.key(0)

@@ -68,6 +68,7 @@ def test_the_joint_covariance_has_the_variance_on_its_diagonal():
     np.testing.assert_allclose(found.noise, noise, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_joint_covariance_says_what_one_more_measurement_will_say():
     gp = GP(modes=1, spread=0, refit_every=1000, drift=np.inf)
     state, _ = gp.fit(KEY, gp.init(2), pad(X[:20], Y[:20]))

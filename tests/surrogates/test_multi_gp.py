@@ -58,6 +58,7 @@ def alone(state, k):
     return mean, C - K_new.T @ np.linalg.solve(K, K_new), (spread * noise) ** 2
 
 
+@pytest.mark.slow
 def test_every_output_is_the_exact_process_of_its_own_column():
     state, info = fitted(Y)
     found = MultiGP().predict(KEY, state, POOL)

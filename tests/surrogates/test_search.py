@@ -72,6 +72,7 @@ def test_a_step_to_where_there_is_no_value_is_taken_back(nothing, what):
     assert np.isfinite(end.value)
 
 
+@pytest.mark.slow
 def test_a_start_without_a_value_ends_at_once_and_is_never_the_lowest():
     def evaluate(theta):
         out = theta[0] > 5.0
@@ -128,6 +129,7 @@ def test_modes_share_the_probability_by_their_volume():
     assert end.weight.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_ends_that_are_the_same_mode_count_once():
     with float64():
         end = sought(lambda t: (t @ t, 2.0 * t), MEDIAN, starts=4)
