@@ -14,6 +14,8 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+MEASURED = "0.10.2"  # jaxlib of which `XLA_FLAGS` was measured; others may refuse it
+XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false"
 PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
 
 
@@ -38,24 +40,38 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def before_jax() -> None:
+    """Set the variables that JAX and SciPy read once, when they begin.
+
+    A variable that is set already stays; none has an effect once JAX has begun.
+
+    The linear algebra of JAX on a CPU is SciPy's OpenBLAS, whose threads cost more than
+    they give on the matrices of a campaign: with one, a step of 200 points was twice
+    as fast on two idle cores, and 5 times beside two busy processes
+    (benchmarks/README.md). So it gets one (`OPENBLAS_NUM_THREADS`).
+
+    JAX itself gets one thread too (`NPROC`): with two, jaxlib 0.10.2 waits for ever on
+    some programs that factorise many matrices at once, with all its threads idle, as
+    ensembles do (benchmarks/README.md).
+
+    XLA fuses the older way (`XLA_FLAGS`): what it compiles is as fast, in half the time
+    (benchmarks/README.md). A version that does not know the option would end the
+    process, so that only the one that was measured gets it.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("NPROC", "1")
+    if _version("jaxlib") == MEASURED:
+        os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
+
+
 def prepare_jax() -> None:
     """Let a process compile once and fit without waiting: call it before the first fit.
 
     Compiled programs are kept on disk, in `AEMTWIN_CACHE` or the user's cache; a
     setting of JAX's own wins, and where the folder cannot be written JAX goes without.
-
-    The linear algebra of JAX on a CPU is SciPy's OpenBLAS, whose threads cost more than
-    they give on the matrices of a campaign: with one, a step of 200 points was twice
-    as fast on two idle cores, and 5 times beside two busy processes
-    (benchmarks/README.md). So it gets one, unless `OPENBLAS_NUM_THREADS` says
-    otherwise or SciPy was loaded before.
-
-    JAX itself gets one thread too (`NPROC`, unless it is set or JAX has begun): with
-    two, jaxlib 0.10.2 waits for ever on some programs that factorise many matrices at
-    once, with all its threads idle, as ensembles do (benchmarks/README.md).
+    `before_jax` says what else is set.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("NPROC", "1")
+    before_jax()
     import jax
 
     if compilation_cache() is not None:

@@ -106,11 +106,11 @@ def begin(learner, out):
 def resume(run, modules):
     """Import what a resumed run needs, then go on with it until it has measured."""
     import aemtwin
-    from aemtwin.environment import prepare_jax
+    from aemtwin.environment import before_jax, prepare_jax
 
     begun = time.perf_counter()
     if modules.exists():
-        os.environ.setdefault("NPROC", "1")  # before JAX, as prepare_jax has it
+        before_jax()
         for name in json.loads(modules.read_text()):
             try:
                 import_module(name)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from aemtwin.environment import before_jax
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.twin import Twin
@@ -19,8 +20,7 @@ from aemtwin.specs import Axis
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("AEMTWIN_CACHE", str(ROOT / ".cache" / "jax"))
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as a run has it
-os.environ.setdefault("NPROC", "1")  # as a run has it, see aemtwin.environment
+before_jax()
 
 settings.register_profile(
     "ci",
