@@ -48,7 +48,13 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "structured_gp": ("structured_gp", {}),
     "multi_gp": ("multi_gp", {}),
 }
-RANKED = "bayes_gp", "bayes_gp fitted", "bayes_gp fitted, any y", "bnn nuts"
+RANKED = (
+    "bayes_gp",
+    "bayes_gp fitted",
+    "bayes_gp fitted, any y",
+    "bnn nuts",
+    "bnn nuts, linear",
+)
 PER_CENT = 100.0
 
 
@@ -103,6 +109,9 @@ def ranked(name: str, count: int) -> dict[str, Any]:
             simulated.predictive, model=BayesGP(), usual=False
         ),
         "bnn nuts": partial(simulated.net, model=BNN(inference="nuts")),
+        "bnn nuts, linear": partial(
+            simulated.net, model=BNN(inference="nuts", hidden=())
+        ),
     }
     begin = time.process_time()
     found = [simulate[name](seed) for seed in range(count)]
