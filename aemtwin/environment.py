@@ -14,8 +14,6 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-MEASURED = "0.10.2"  # jaxlib of which `XLA_FLAGS` was measured; others may refuse it
-XLA_FLAGS = "--xla_cpu_use_fusion_emitters=false"
 PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
 
 
@@ -53,15 +51,9 @@ def before_jax() -> None:
     JAX itself gets one thread too (`NPROC`): with two, jaxlib 0.10.2 waits for ever on
     some programs that factorise many matrices at once, with all its threads idle, as
     ensembles do (benchmarks/README.md).
-
-    XLA fuses the older way (`XLA_FLAGS`): what it compiles is as fast, in half the time
-    (benchmarks/README.md). A version that does not know the option would end the
-    process, so that only the one that was measured gets it.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("NPROC", "1")
-    if _version("jaxlib") == MEASURED:
-        os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
 
 def prepare_jax() -> None:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.xla_fusion --core 1
 
-Each case is a process of its own on one core, without a compilation cache: ten points
-fewer than N, then steps that follow each other. XLA's own choice is `XLA_FLAGS` set to
-nothing; `aemtwin.environment.before_jax` sets what is compared with it.
+Each case is a process of its own on one core, without a compilation cache: N points,
+then steps that follow each other; XLA's own choice, and what
+`aemtwin.surrogates.programs` has for the programs that fit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import time
 from statistics import median
 from typing import Any
 
-from aemtwin.environment import XLA_FLAGS, before_jax
-from benchmarks.peers.ours import begin
+from aemtwin.environment import before_jax
+from aemtwin.surrogates import programs
 
 LEARNERS = {"gp": False, "dkl x 8": True, "bayes_gp": False}  # does it see images?
 N, STEPS = (50, 200), 6  # the first step compiles
@@ -28,17 +28,18 @@ N, STEPS = (50, 200), 6  # the first step compiles
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--core", type=int, help="run every process on this core alone")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.core is not None:
         os.sched_setaffinity(0, {said.core})  # and every process begun from here
     if said.one:
-        print(json.dumps(steps(said.one[0], int(said.one[1]))))
+        learner, n, way = said.one
+        print(json.dumps(steps(learner, int(n), quick=way == "quick")))
         return
     print("| learner | n | compiling and first step | a later step, median |")
     for learner in LEARNERS:
         for n in N:
-            own, ours = (case(learner, n, flags) for flags in ("", XLA_FLAGS))
+            own, ours = (case(learner, n, way) for way in ("own", "quick"))
             print(
                 f"| `{learner}` | {n} | {own[0]:.1f} s / {ours[0]:.1f} s "
                 f"| {1e3 * median(own[1:]):.3g} ms / {1e3 * median(ours[1:]):.3g} ms |",
@@ -46,24 +47,22 @@ def main() -> None:
             )
 
 
-def case(learner: str, n: int, flags: str) -> list[float]:
+def case(learner: str, n: int, way: str) -> list[float]:
     """Return the CPU seconds of each step, measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.xla_fusion", "--one", learner, str(n)]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "XLA_FLAGS": flags},
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "benchmarks.xla_fusion"]
+    command += ["--one", learner, str(n), way]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: list[float] = json.loads(done.stdout)
     return found
 
 
-def steps(learner: str, n: int) -> list[float]:
+def steps(learner: str, n: int, *, quick: bool) -> list[float]:
     """Return the CPU seconds of steps that follow each other."""
     before_jax()  # and no compilation cache
+    if not quick:
+        programs.MEASURED = "none"  # before a surrogate is imported
     from benchmarks.learning import problem
+    from benchmarks.peers.ours import begin
 
     at = problem(images=LEARNERS[learner], inner=LEARNERS[learner])
     decide: Any = begin(learner, at._asdict(), None)

@@ -262,6 +262,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "listing",
     ),
     "jaxlib": (),
+    "jaxlib": ("surrogates.programs",),  # its version
     "flax": ("surrogates",),
     "optax": ("surrogates",),
     "numpyro": ("surrogates",),

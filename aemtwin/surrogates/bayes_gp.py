@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -29,6 +28,7 @@ from aemtwin.surrogates.coordinates import prior_draws, straight
 from aemtwin.surrogates.exact import Hyper, objective, standardise, trend_sd, tries
 from aemtwin.surrogates.mixture import Mixture, Reader, advanced, hyper_of, known
 from aemtwin.surrogates.nuts import Chains, Told, rounds
+from aemtwin.surrogates.programs import fitting
 from aemtwin.surrogates.settings import require_process, require_whole
 
 log = logging.getLogger(__name__)
@@ -91,9 +91,7 @@ def warn_apart(surrogate: Any, info: Info, n: int) -> None:
     )
 
 
-@partial(
-    jax.jit, static_argnames=("kernel", "trend", "warmup", "depth", "most", "agree")
-)
+@fitting(static_argnames=("kernel", "trend", "warmup", "depth", "most", "agree"))
 def _sample(
     key: Array,
     chains: Chains,

@@ -32,6 +32,7 @@ from aemtwin.surrogates.bayes_nets import (
 )
 from aemtwin.surrogates.exact import CHUNK, standardise
 from aemtwin.surrogates.nuts import Chains, Evaluate, rounds
+from aemtwin.surrogates.programs import fitting
 from aemtwin.surrogates.variational import Guide, descend
 
 WATCHED = 8  # measured points at which chains shall agree
@@ -185,7 +186,7 @@ INFERENCES: dict[str, Callable[[Task, Point], Found]] = {
 }
 
 
-@functools.partial(jax.jit, static_argnames="design")
+@fitting(static_argnames="design")
 def fit(
     key: Array,
     point: Point,

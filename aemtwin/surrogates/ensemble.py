@@ -8,7 +8,6 @@ some of the points (`trained_on`), so that what it says of these is honest:
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ from aemtwin.surrogates.exact import (
     tries,
 )
 from aemtwin.surrogates.modules import begun
+from aemtwin.surrogates.programs import fitting
 
 SHARES = 8  # at least, into which points are dealt out
 CAUTION = 10.0  # points' worth of trust in the variance that the members state
@@ -185,7 +185,7 @@ def calibration(mean: Array, spread: Array, u: Array, held: Array) -> Array:
     return (total + CAUTION) / (jnp.sum(count > 0) + CAUTION)
 
 
-@partial(jax.jit, static_argnames="design")
+@fitting(static_argnames="design")
 def learn(
     key: Array,
     members: Members,

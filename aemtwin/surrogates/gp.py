@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -39,6 +38,7 @@ from aemtwin.surrogates.mixture import (
     hyper_of,
     known,
 )
+from aemtwin.surrogates.programs import fitting
 from aemtwin.surrogates.search import Modes, modes
 from aemtwin.surrogates.settings import refused, require_process, require_whole
 
@@ -56,8 +56,7 @@ class GPState(NamedTuple):
     mixture: Mixture | None = None
 
 
-@partial(
-    jax.jit,
+@fitting(
     static_argnames=("kernel", "trend", "starts", "limit", "kept", "directions"),
 )
 def _search(

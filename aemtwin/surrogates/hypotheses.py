@@ -25,6 +25,7 @@ from aemtwin.surrogates.evidence import LOG_2PI, bridge
 from aemtwin.surrogates.exact import covariance, natural, prior, standardise
 from aemtwin.surrogates.means import Mean
 from aemtwin.surrogates.nuts import Chains, Told, rounds
+from aemtwin.surrogates.programs import fitting
 
 
 class Hypotheses(NamedTuple):
@@ -177,7 +178,7 @@ class Sampled(NamedTuple):
     told: Told  # how the rounds went
 
 
-@partial(jax.jit, static_argnames=("hypotheses", "warmup", "depth", "most"))
+@fitting(static_argnames=("hypotheses", "warmup", "depth", "most"))
 def sample(
     key: Array,
     chains: Chains,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -32,6 +31,7 @@ from aemtwin.surrogates.base import (
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.exact import prior, trend_sd, tries
 from aemtwin.surrogates.mixture import known
+from aemtwin.surrogates.programs import fitting
 from aemtwin.surrogates.search import Modes, modes
 from aemtwin.surrogates.settings import require_process, require_whole
 from aemtwin.surrogates.several import (
@@ -93,7 +93,7 @@ def pad_several(X: ArrayLike, Y: ArrayLike) -> Data:
     return padded._replace(y=y)
 
 
-@partial(jax.jit, static_argnames=("kernel", "trend", "starts", "limit"))
+@fitting(static_argnames=("kernel", "trend", "starts", "limit"))
 def _search(
     key: Array,
     theta: Array,

@@ -10,7 +10,6 @@ draws of either on all points, for `deep` to read. `dkl` makes a surrogate of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 import jax
@@ -31,6 +30,7 @@ from aemtwin.surrogates.exact import (
     tries,
 )
 from aemtwin.surrogates.modules import begun
+from aemtwin.surrogates.programs import fitting
 
 NARROW = 0.1  # sd of a guide that begins, in sd of the prior
 PAIRS = 2  # noises a step of the guide, each with its opposite
@@ -169,7 +169,7 @@ def settled(
     return Fitted(weights, hyper, Z, mask, L, alpha, best), told
 
 
-@partial(jax.jit, static_argnames="design")
+@fitting(static_argnames="design")
 def infer(
     key: Array,
     guide: variational.Guide,

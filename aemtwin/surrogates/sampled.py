@@ -8,7 +8,6 @@ the no-U-turn sampler (`nuts`) about it, and draws conditioned on all points
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -33,6 +32,7 @@ from aemtwin.surrogates.posteriors import (
     named,
     settled,
 )
+from aemtwin.surrogates.programs import fitting
 
 log = logging.getLogger(__name__)
 FIRST = 3  # rounds that a first fit has, if `rounds` allows
@@ -64,7 +64,7 @@ def blank(design: Design, d: int) -> Sampled:
     return Sampled(flat, flat, theta, draws, np.array(STEP))
 
 
-@partial(jax.jit, static_argnames="design")
+@fitting(static_argnames="design")
 def infer(
     key: Array,
     before: Sampled,

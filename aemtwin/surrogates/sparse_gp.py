@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -43,6 +42,7 @@ from aemtwin.surrogates.inducing import (
     objective,
 )
 from aemtwin.surrogates.mixture import hyper_of, known
+from aemtwin.surrogates.programs import fitting
 from aemtwin.surrogates.search import minimise
 
 SHARE = 16  # hyperparameters are sought again where n has grown by 1/16 since
@@ -68,7 +68,7 @@ class Sought(NamedTuple):
     start: Any  # (), which start was the better
 
 
-@partial(jax.jit, static_argnames=("kernel", "trend", "count", "limit"))
+@fitting(static_argnames=("kernel", "trend", "count", "limit"))
 def _search(
     starts: Array,
     X: Array,
