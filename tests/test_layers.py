@@ -261,7 +261,6 @@ HOMES: dict[str, tuple[str, ...]] = {
         "study",
         "listing",
     ),
-    "jaxlib": (),
     "jaxlib": ("surrogates.programs",),  # its version
     "flax": ("surrogates",),
     "optax": ("surrogates",),
