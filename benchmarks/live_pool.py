@@ -89,6 +89,9 @@ def main() -> None:
         "decision_ms": round(decision, 2),
         "copy_gb_per_s": round(2e3 * read_gb / middle["copy"], 1),
         "look_gb_per_s": round(1e3 * read_gb / middle["look"], 1),
+        "with_padding_gb_per_s": round(
+            pool.seats[0].V.nbytes / middle["look"] / 1e6, 1
+        ),
         "mean_off": float(np.abs(posterior.mean - anew.mean).max() / spread),
         "variance_off": float(
             np.abs(posterior.variance - anew.variance).max() / spread**2
