@@ -16,6 +16,15 @@ log = logging.getLogger(__name__)
 
 PACKAGES = ("aemtwin", "numpy", "h5py", "Pyro4", "msgpack", "jax", "jaxlib", "optax")
 
+FOLDERS = "jax_persistent_cache_enable_xla_caches"
+SETTINGS = (  # of JAX, on which it depends what is compiled and kept
+    "jax_enable_x64",
+    "jax_platforms",
+    FOLDERS,
+    "jax_persistent_cache_min_compile_time_secs",
+    "jax_persistent_cache_min_entry_size_bytes",
+)
+
 
 def environment() -> dict[str, Any]:
     """Return what a reader needs to know of the machine and the software."""
@@ -78,6 +87,7 @@ def prepare_jax() -> None:
         ("jax_compilation_cache_dir", str(folder)),
         ("jax_persistent_cache_min_compile_time_secs", 0.0),
         ("jax_persistent_cache_min_entry_size_bytes", -1),
+        (FOLDERS, "none"),  # what a program is called says nothing of the folder
     ):
         jax.config.update(key, value)  # type: ignore[no-untyped-call]
 
@@ -88,6 +98,35 @@ def compilation_cache() -> Path | None:
 
     folder = getattr(jax.config, "jax_compilation_cache_dir", None)
     return Path(folder) if folder else None
+
+
+def movable_cache() -> Path | None:
+    """Return where programs may be put that another process has compiled elsewhere.
+
+    None: there is no such place; on a GPU two processes would contend for its memory,
+    and under settings of one's own the name of a program may depend on the folder.
+    """
+    import jax
+
+    own = getattr(jax.config, FOLDERS, None) != "none"
+    return None if own or jax.default_backend() != "cpu" else compilation_cache()
+
+
+def jax_variables(folder: Path) -> dict[str, str]:
+    """Return variables that give another process the settings that JAX has here.
+
+    Args:
+        folder: Where that process keeps compiled programs.
+    """
+    import jax
+
+    said = {name: getattr(jax.config, name, None) for name in SETTINGS}
+    told = {
+        name.upper(): str(int(value) if isinstance(value, bool) else value)
+        for name, value in said.items()
+        if value is not None
+    }
+    return told | {"JAX_COMPILATION_CACHE_DIR": str(folder)}
 
 
 def cache_folder() -> Path:

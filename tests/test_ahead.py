@@ -32,9 +32,9 @@ def campaign(acquire=None, steps=70):
     return SimpleNamespace(config=SAID, view=VIEW, acquire=acquire, steps=lambda: steps)
 
 
-def told(look, n, *, seconds=1.0, phase="search"):
+def told(look, n, *, seconds=1.0, phase="search", ours=0.2):
     state = State(indices=tuple(range(n)), values=(1.0,) * n)
-    timings = {"total_s": seconds}
+    timings = {"total_s": seconds + 2 * ours, "fit_s": ours, "decide_s": ours}
     look(state, Decision(n, 0, np.zeros(2), phase, timings=timings))
 
 
@@ -42,8 +42,8 @@ def told(look, n, *, seconds=1.0, phase="search"):
 def begun(monkeypatch, tmp_path):
     """What was asked for, without a process that answers."""
     asked = []
-    monkeypatch.setattr(ahead, "compilation_cache", lambda: tmp_path)
-    monkeypatch.setattr(ahead, "_begun", lambda request: asked.append(request))
+    monkeypatch.setattr(ahead, "movable_cache", lambda: tmp_path)
+    monkeypatch.setattr(ahead, "begun", lambda request, folder: asked.append(request))
     return asked
 
 
@@ -59,52 +59,84 @@ def test_the_first_decision_and_each_capacity_are_asked_for_once(begun):
 def test_nothing_is_compiled_that_is_not_needed_or_finds_no_time(begun):
     look = Ahead(campaign(steps=30))
     told(look, 20)  # 33 points never come
-    told(look, 12, seconds=0.9 * ahead.SLOW_S)
+    told(look, 12, seconds=0.9 * ahead.SLOW_S)  # all else is the loop's own
     policy = ahead.acquisition.get("random")
     told(Ahead(campaign(policy)), 12)
     assert begun == []
 
 
-def test_what_was_compiled_before_is_not_compiled_again(begun):
-    told(Ahead(campaign()), 12)
-    (request,) = begun
-    mark = ahead.Path(request["mark"])
-    mark.parent.mkdir()
-    mark.touch()
-    told(Ahead(campaign()), 12)
-    assert len(begun) == 1
+REQUEST = request_of(SAID, VIEW, 17)
+
+
+@pytest.fixture
+def sleeping(monkeypatch):
+    """A process that reads its request and does nothing, whatever is to be begun."""
+    popen = subprocess.Popen
+
+    def begin(command, **said):
+        code = "import sys, time; sys.stdin.read(); time.sleep(100)"
+        return popen([command[0], "-c", code], **said)
+
+    monkeypatch.setattr(ahead.subprocess, "Popen", begin)
+
+
+def compiled(folder, **changes):
+    """Let a process make a request to its end, and return what its mark says."""
+    process = ahead.begun(REQUEST | changes, folder)
+    assert process.process.wait() == 0
+    process.end()
+    (mark,) = (one for one in (folder / "ahead").iterdir() if one.is_file())
+    return mark.read_text()
+
+
+def test_what_is_stopped_leaves_nothing_behind(sleeping, monkeypatch, tmp_path):
+    monkeypatch.setattr(ahead, "movable_cache", lambda: tmp_path)
+    look = Ahead(campaign())
+    told(look, 12)
+    process = look._begun.process
+    assert process.poll() is None
+    told(look, 40)  # one at a time
+    assert look._begun.process is process
+    look.close()
+    assert process.returncode < 0
+    assert list((tmp_path / "ahead").iterdir()) == []
+
+
+def test_what_cannot_be_compiled_ahead_is_not_tried_again(tmp_path):
+    surrogate = ["dkl", {"network": "nowhere_at_all:Net"}]
+    assert "nowhere_at_all" in compiled(tmp_path, surrogate=surrogate)
+    assert ahead.begun(REQUEST | {"surrogate": surrogate}, tmp_path) is None
 
 
 def test_a_machine_without_a_cache_or_a_python_goes_without(monkeypatch, tmp_path):
-    monkeypatch.setattr(ahead, "compilation_cache", lambda: None)
-    told(Ahead(campaign()), 12)
-    monkeypatch.setattr(ahead, "compilation_cache", lambda: tmp_path)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    monkeypatch.setattr(ahead, "movable_cache", lambda: None)
     look = Ahead(campaign())
     told(look, 12)
-    look.close()
+    assert look._begun is None
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
+    assert ahead.begun(REQUEST, tmp_path) is None
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("surrogate", ["gp", "dkl"])
 def test_a_run_loads_what_was_compiled_ahead(surrogate, tmp_path):
-    """Two decisions in a new process write no program to the cache but small ones."""
-    said = config.build({"twin": {"source": "pfm_loops"}, "surrogate": surrogate})
-    request = request_of(said, VIEW, 17) | {"mark": str(tmp_path / "ahead" / "mark")}
-    variables = {**os.environ, "AEMTWIN_CACHE": str(tmp_path)}
-    programs = []
-    for _ in range(2):
-        subprocess.run(
-            [sys.executable, "-m", "aemtwin.ahead"],
-            input=json.dumps(request).encode(),
-            env=variables,
-            check=True,
-        )
-        programs.append({path.name for path in tmp_path.glob("*-cache")})
-    assert (tmp_path / "ahead" / "mark").exists()
-    assert len(programs[0]) >= 3
-    assert programs[0] == programs[1]
+    """Two decisions in a new process write no program to the cache."""
+    assert compiled(tmp_path, surrogate=[surrogate, {}]) == ""
+    made = {path.name for path in tmp_path.glob(ahead.PROGRAMS)}
+    assert len(made) >= 3
+    request = json.dumps(REQUEST | {"surrogate": [surrogate, {}]})
+    code = (
+        "import json; from aemtwin import ahead; ahead.prepare_jax(); "
+        f"ahead.rehearse(json.loads({request!r}))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "AEMTWIN_CACHE": str(tmp_path)},
+        check=True,
+    )
+    assert {path.name for path in tmp_path.glob(ahead.PROGRAMS)} == made
+    assert ahead.begun(REQUEST | {"surrogate": [surrogate, {}]}, tmp_path) is None
 
 
 @pytest.mark.parametrize(

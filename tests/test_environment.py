@@ -21,3 +21,27 @@ def test_what_is_set_already_stays(monkeypatch):
         monkeypatch.setenv(name, "3")
     environment.before_jax()
     assert [os.environ[name] for name in SET] == ["3", "3"]
+
+
+def test_another_process_gets_the_settings_that_jax_has_here(tmp_path):
+    environment.prepare_jax()
+    told = environment.jax_variables(tmp_path)
+    assert told["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+    assert told["JAX_ENABLE_X64"] == "0"
+    assert float(told["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"]) == 0.0
+    assert told["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] == "none"
+
+
+def test_programs_are_moved_on_a_cpu_and_under_the_settings_of_aemtwin_alone(
+    monkeypatch,
+):
+    environment.prepare_jax()
+    import jax
+
+    assert environment.movable_cache() == environment.compilation_cache() is not None
+    with monkeypatch.context() as change:
+        change.setattr(jax, "default_backend", lambda: "gpu")
+        assert environment.movable_cache() is None
+    with monkeypatch.context() as change:
+        change.setattr(environment, "FOLDERS", "jax_platforms")  # not "none"
+        assert environment.movable_cache() is None
