@@ -187,4 +187,6 @@ def _without_none(value: Any) -> Any:
     """TOML has no null: what is None is left out, and so is an empty table."""
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v not in (None, {})}
+    if isinstance(value, list | tuple):
+        return [_without_none(one) for one in value]
     return value

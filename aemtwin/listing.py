@@ -71,7 +71,7 @@ def details(what: str, name: str) -> str:
         return effects.details(name) if what == "effects" else modes.details(name)
     if what not in rooms:
         raise unknown("list", what, rooms, "These take parameters.")
-    made = rooms[what].factory(name)
+    made = rooms[what].factory(name.removeprefix("-"))
     takes = list(inspect.signature(made).parameters.values())
     if what == "scalarizers":
         takes = takes[1:]  # the measurement

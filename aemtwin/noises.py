@@ -14,7 +14,7 @@ from typing import Any
 from aemtwin.acquisition.registry import Acquisition, Policy
 from aemtwin.config import CampaignConfig
 from aemtwin.decisions import Belief, Decision, Known
-from aemtwin.dwells import ROUGH, require_decidable
+from aemtwin.dwells import ROUGH, require_decidable, usual_s
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.scalarizers import Scalarizer
 from aemtwin.specs import Mode
@@ -46,10 +46,8 @@ class Noises:
         scalarizer: Scalarizer,
     ) -> None:
         require_decidable(config, instrument, mode, surrogate, acquire)
-        self._asked_s = config.dwell_s
         self.decides = config.search.dwell_s is not None
-        if self.decides and self._asked_s is None:
-            self._asked_s = mode.dwell_s.default
+        self._asked_s = usual_s(config, mode) if self.decides else config.dwell_s
         self.counts = mode.counts and not instrument.describe().identity.get("ideal")
         # the dwell to which counts are scaled where they are not of one dwell
         self.per_s = self._asked_s if self.decides and mode.counts else None

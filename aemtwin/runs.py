@@ -201,7 +201,14 @@ def _functions(asked: Any) -> tuple[scalarizers.Scalarizer, ...] | None:
     several = (asked,) if callable(asked) else asked
     if not isinstance(several, list | tuple) or not any(map(callable, several)):
         return None
-    return tuple(scalarizers.get(one) for one in several)
+    found = tuple(scalarizers.get(one) for one in several)
+    told = [(one.name, dict(one.params)) for one in found]
+    if twice := [name for k, (name, _) in enumerate(told) if told[k] in told[:k]]:
+        raise BadConfig(
+            f"Two scalarizers are called {twice[0]}; a run tells them apart by name. "
+            "Give each a name of its own: define them by def."
+        )
+    return found
 
 
 def _go(

@@ -19,6 +19,7 @@ from aemtwin import fronts, metrics
 from aemtwin.acquisition.novelty import cells_of, reached
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Belief, State
+from aemtwin.dwells import usual_s
 from aemtwin.errors import NotSupported, TruthRefused
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.measurement import Measurement
@@ -48,7 +49,7 @@ def true_values(
     if tell is None:
         return None
     config, values = campaign.config, list[float]()
-    dwell_s = config.dwell_s or campaign.mode.dwell_s.default
+    dwell_s = usual_s(config, campaign.mode)
     asked: tuple[object, ...] = (config.dwell_s, config.parameters or None)
     while asked and asked[-1] is None:  # an older twin takes fewer
         asked = asked[:-1]

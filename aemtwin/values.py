@@ -88,7 +88,7 @@ class Values:
             counts: Whether it holds counts.
         """
         spread = scalarizer.spread(counts=counts)
-        if measured is None or spread is None:
+        if measured is None or spread is None or self.refuses(measured):
             return NONE
         try:
             sd = float(spread(self._seen(measured)))

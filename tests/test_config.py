@@ -170,3 +170,11 @@ def test_the_defaults_are_those_of_the_first_experiment():
     config = CampaignConfig()
     assert (config.scalarizer.name, config.surrogate.name) == ("loop_area", "gp")
     assert (config.acquisition.name, config.first) == ("log_ei", 10)
+
+
+def test_several_scalarizers_without_a_bound_are_written_and_read(tmp_path):
+    names = ["pca:component=1,low=none", "pca:component=2"]
+    said = build({"twin": {"source": "pfm_loops"}, "scalarizer": names})
+    path = tmp_path / "campaign.toml"
+    path.write_text(said.to_toml(), encoding="utf-8")
+    assert [part.name for part in load(path).sought] == ["pca", "pca"]

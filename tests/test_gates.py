@@ -15,6 +15,7 @@ from aemtwin.gates import gate_of
 from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.scalarizers import get
 from aemtwin.sections import GateConfig
+from aemtwin.values import Values
 from tests.conftest import small_twin
 
 RUN = {"first": 4, "steps": 6, "candidates": (9, 8), "seed": 3, "baseline": False}
@@ -130,3 +131,24 @@ def test_a_quality_that_fails_is_named_and_nothing_is_lost(tmp_path):
     gate = {"quality": f"{__name__}:broken", "low": 0}
     with pytest.raises(MeasurementFailed, match=r"quality .*broken.*ZeroDivision"):
         run(tmp_path, gate=gate)
+
+
+def worth_nothing(measurement):
+    raise ValueError("no loop")
+
+
+def area(measurement):
+    return get("loop_area")(measurement)
+
+
+area.sd = worth_nothing
+
+
+def test_nobody_asks_for_the_sd_of_what_does_not_pass(tmp_path):
+    gate = gate_of(GateConfig(quality="loop_area", high=-1.0))
+    twin = small_twin()
+    twin.move_to((2e-7, 5e-7))
+    spectrum, sought = twin.measure("loops"), get(area)
+    assert math.isnan(Values(tmp_path, gate).sd(sought, spectrum, counts=False))
+    with pytest.raises(MeasurementFailed, match="no loop"):
+        Values(tmp_path).sd(sought, spectrum, counts=False)

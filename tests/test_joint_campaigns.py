@@ -48,3 +48,14 @@ def test_a_run_that_searches_seldom_follows_its_pool(tmp_path, monkeypatch):
     run(tmp_path, surrogate="gp:refit_every=4,drift=1e9", acquisition="ucb")
     # Searches at 6 and 10 points, and after 14; the first look after each is anew.
     assert looks == [False, True, True, False, True, True]
+
+
+def test_two_functions_of_one_name_are_refused_before_anything_happens(tmp_path):
+    with pytest.raises(BadConfig, match=r"Two scalarizers are called .*lambda"):
+        aemtwin.run(
+            small_twin(),
+            scalarizer=[lambda one: 1.0, lambda one: 2.0],
+            surrogate="multi_gp",
+            out=str(tmp_path),
+        )
+    assert list(tmp_path.iterdir()) == []

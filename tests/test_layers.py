@@ -143,6 +143,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "campaign",
         "config",
         "decisions",
+        "dwells",
         "fronts",
         "instruments.protocol",
         "journal",

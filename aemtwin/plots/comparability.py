@@ -31,8 +31,17 @@ MACHINE = ("platform", "processor", "cores", "jax_backend", "packages.jax")
 
 
 def warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Return what to be told before scores are compared, a sentence each."""
+    said = incomparable(records)
+    leaky = [record.uid for record in records if story.warnings(record)]
+    if leaky:
+        said.append(f"{story.LEAKY} It holds for: {', '.join(leaky)}.")
+    return said
+
+
+def incomparable(records: Sequence[RunRecord]) -> list[str]:
     """Return why scores of these runs do not compare, a sentence each."""
-    said = []
+    said = list[str]()
 
     def unless_equal(what: str, tell: Callable[[RunRecord], str]) -> None:
         kinds = Counter(tell(record) for record in records)
@@ -56,9 +65,6 @@ def warnings(records: Sequence[RunRecord]) -> list[str]:
                 "The truth is not the same in all runs, as with a number sought that "
                 "each learned by itself. Their scores do not compare."
             )
-    leaky = [record.uid for record in records if story.warnings(record)]
-    if leaky:
-        said.append(f"{story.LEAKY} It holds for: {', '.join(leaky)}.")
     return said
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aemtwin.plots.calibration import calibration_axes
+from aemtwin.plots.comparability import incomparable
 from aemtwin.plots.coverage import LEVELS, coverages
 from aemtwin.plots.curves import key_below, on_two_lines, whole_numbers
 from aemtwin.plots.front import volume_axes
@@ -105,7 +106,7 @@ def hypervolumes(methods: Sequence[Method]) -> Figure | None:
     """
     methods = _once(methods)
     curves, whole = volumes_together(methods)
-    if not curves:
+    if not curves or incomparable([run for one in methods for run in one.runs]):
         return None
     with drawing(7.6, 3.8 + 0.2 * len(methods)) as figure:
         ax = figure.add_subplot()

@@ -153,7 +153,11 @@ def volumes_together(methods: Sequence[Method]) -> tuple[list[list[Array]], bool
     found = [volumes(run) for run in runs]
     known = [one for one in found if one is not None and one.whole is not None]
     if len(known) == len(runs):
-        if any(not np.allclose(one.reference, known[0].reference) for one in known):
+        same = (
+            np.allclose(one.reference, known[0].reference, rtol=1e-6, atol=0.0)
+            for one in known
+        )
+        if not all(same):
             return [], False
         return [[_share(run, row) for run, row in _rows(one)] for one in methods], True
     y = np.vstack([run.outcomes for run in runs])

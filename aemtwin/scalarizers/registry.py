@@ -150,10 +150,11 @@ class Scalarizer:
         Args:
             counts: Whether measurements hold counts, as `Mode.counts` says.
         """
-        ours = BUILT_IN.get(self.name, (None,))[0] is self.function
+        name = self.name.removeprefix("-")
+        ours = BUILT_IN.get(name, (None,))[0] is self.function
         found = getattr(self.function, "sd", None)
         if ours:
-            found = OF_COUNTS.get(self.name) if counts else None
+            found = OF_COUNTS.get(name) if counts else None
         if self.learns or not callable(found):
             return None
         return partial(found, **self.params)

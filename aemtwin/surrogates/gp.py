@@ -20,10 +20,9 @@ from jax import Array
 from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.errors import ShapeMismatch
-from aemtwin.surrogates.base import Data, Info, float64
+from aemtwin.surrogates.base import Data, Info, bucket, float64
 from aemtwin.surrogates.composed import named
 from aemtwin.surrogates.exact import (
-    Hyper,
     objective,
     prior,
     standardise,
@@ -221,16 +220,24 @@ class GP(Reader):
         return self.modes + 2 * self._directions(k), k
 
     def _settled(self, state: GPState, data: Data) -> GPState:
-        """Return the state with its mixture over all points."""
-        hyper, fitted = self._hyper(state, data.X.shape[1]), state.fitted
+        """Return the state with its mixture over all points.
+
+        Where modes are not spread, there is no process but theirs: the rest of theta
+        only keeps its shape.
+        """
+        capacity = bucket(max(state.fitted, 1))
+        k = self.modes + 2 * self._directions(state.theta.shape[1], capacity)
+        trend = trend_sd(self.mean, data.X.shape[1])
+        hyper = hyper_of(state.theta[:k], state.level, trend)
         mixture = advanced(
-            state.mixture, state.weight, hyper, fitted, data, kernel=self.kernel
+            state.mixture,
+            state.weight[:k],
+            hyper,
+            state.fitted,
+            data,
+            kernel=self.kernel,
         )
         return state._replace(mixture=mixture)
-
-    def _hyper(self, state: GPState, d: int) -> Hyper:
-        """Return the hyperparameters of each mode, in the unit of y."""
-        return hyper_of(state.theta, state.level, trend_sd(self.mean, d))
 
     def _told(self, state: GPState, d: int) -> Info:
         """Return what a fit says of itself; a number is the highest mode's."""
@@ -238,8 +245,9 @@ class GP(Reader):
         assert mixture is not None
         hyper = jax.tree.map(lambda a: np.asarray(a)[0], mixture.hyper)
         jitter, alpha = np.asarray(mixture.jitter), np.asarray(mixture.alpha)
-        used, scale = state.weight > 0, np.asarray(mixture.hyper.scale)
-        share = state.weight[used]
+        weight, scale = np.asarray(mixture.weight), np.asarray(mixture.hyper.scale)
+        used = weight > 0
+        share = weight[used]
         return {
             "scale": float(hyper.scale),
             "noise_sd": float(hyper.noise),
@@ -268,6 +276,11 @@ class GP(Reader):
 
     def restore(self, carried: Mapping[str, ArrayLike], d: int) -> GPState:
         begin = self.init(d)
+        if missing := [one for one in self.carry(begin) if one not in carried]:
+            raise ShapeMismatch(
+                f"gp.restore got no {' and no '.join(missing)}; another version of "
+                "aemtwin carried it. Resume the run with that version, or begin anew."
+            )
         theta, weight, level = (
             np.asarray(carried[name], np.float64)
             for name in ("theta", "weight", "level")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aemtwin import compare, plots, report
-from aemtwin.plots import story
+from aemtwin.plots import several, story
 from aemtwin.plots.front import on_front, volumes
 from aemtwin.plots.several import (
     compared,
@@ -118,3 +118,18 @@ def test_without_a_truth_hypervolumes_have_one_reference():
     assert not shared
     assert (curves[0][0] >= curves[1][0]).all()
     assert curves[0][0][-1] > curves[1][0][-1]
+
+
+def test_small_references_that_differ_have_no_picture_together(monkeypatch):
+    """References are in SI units: nanometres are not all the same."""
+    both = compare.methods([TWO, fake.of_several(uid="other")])
+    assert volumes_together(both)[0]
+    real = several.volumes
+
+    def moved(run):
+        found = real(run)
+        scale = 5e-9 if run.uid == "other" else 1e-9
+        return found._replace(reference=np.full(2, scale))
+
+    monkeypatch.setattr(several, "volumes", moved)
+    assert volumes_together(both)[0] == []

@@ -91,3 +91,12 @@ def test_counts_of_another_dwell_keep_what_the_detector_counted():
     assert scale_of(raw) == 1.0
     assert scale_of(scaled) == 5.0
     assert scaled.dwell_s == 0.2
+
+
+def test_a_number_that_is_sought_at_its_lowest_is_as_uncertain():
+    plain, turned = (
+        scalarizers.get(f"{sign}band_intensity:low=5,high=9.1") for sign in ("", "-")
+    )
+    one = counted(np.full(49, 30))
+    assert turned.spread(counts=True)(one) == plain.spread(counts=True)(one) > 0
+    assert turned.spread(counts=False) is None

@@ -270,3 +270,30 @@ def test_two_modes_weigh_as_their_integrals_do():
     share = np.array([density[nearest == k].sum() for k in range(len(modes))])
     np.testing.assert_allclose(state.weight[used], share / share.sum(), atol=0.2)
     assert 1.0 < info["members"] <= 4.0
+
+
+@pytest.mark.slow
+def test_above_the_capacity_of_spread_the_mixture_is_of_modes_alone():
+    gp, key = GP(spread=16, refit_every=1000, drift=np.inf), jax.random.key(0)
+    X, y, X_new = problem(3, n=24)
+    few, _ = gp.fit(key, gp.init(2), pad(X[:14], y[:14]))
+    assert len(few.mixture.weight) == len(few.weight) == 2 + 2 * 4
+    grown, _ = gp.fit(key, few, pad(X, y))  # what was settled on few points stays
+    assert len(grown.mixture.weight) == len(few.weight)
+    many, info = gp.fit(key, gp.init(2), pad(X, y))
+    assert (len(many.mixture.weight), len(many.weight)) == (2, len(few.weight))
+    assert many.weight[:2].sum() == pytest.approx(1.0)
+    assert info["members"] <= 2
+    again = gp.restore(gp.carry(many), 2)
+    found, _ = gp.fit(key, again, pad(X, y))
+    np.testing.assert_array_equal(
+        gp.predict(key, found, X_new).mean, gp.predict(key, many, X_new).mean
+    )
+
+
+def test_what_another_version_carried_is_refused():
+    gp = GP()
+    carried = gp.carry(gp.init(2))
+    del carried["whole"], carried["weight"]
+    with pytest.raises(ShapeMismatch, match="no weight and no whole"):
+        gp.restore(carried, 2)
