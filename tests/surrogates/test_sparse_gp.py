@@ -163,7 +163,7 @@ def test_memory_grows_with_inducing_points_and_never_with_pairs_of_others():
                 lambda: inducing.condition(HYPER, *given, kernel="rbf", count=M)
             )(),
             "search": jax.make_jaxpr(
-                lambda: _search(
+                lambda: _search.__wrapped__(
                     jnp.zeros((2, 4)),
                     *given,
                     kernel="rbf",
