@@ -31,14 +31,12 @@ def main() -> None:
         held = steps(said.surrogate, said.seconds, ahead=said.one == "with")
         print(json.dumps({"ahead": said.one, "points and seconds": held}))
         return
+    asked = ["--surrogate", said.surrogate, "--seconds", str(said.seconds)]
+    command = [sys.executable, "-m", "benchmarks.compiled_ahead", *asked]
     for way in ("without", "with"):
         with tempfile.TemporaryDirectory() as cache:
-            subprocess.run(
-                [sys.executable, "-m", "benchmarks.compiled_ahead", "--one", way]
-                + ["--surrogate", said.surrogate, "--seconds", str(said.seconds)],
-                env={**os.environ, "AEMTWIN_CACHE": cache},
-                check=True,
-            )
+            variables = {**os.environ, "AEMTWIN_CACHE": cache}
+            subprocess.run([*command, "--one", way], env=variables, check=True)
 
 
 def steps(surrogate: str, seconds: float, *, ahead: bool) -> list[tuple[int, float]]:
