@@ -30,7 +30,7 @@ from aemtwin.surrogates.base import Posterior, pad, step_keys
 
 SIDE, FIRST, STEPS, NOISE, MARGIN = 24, 10, 70, 0.05, 0.1
 RULES = {
-    "regret, risk 0.05": ("regret", {"margin": MARGIN}),
+    "regret, risk 0.05": ("regret", {"margin": MARGIN, "risk": 0.05}),
     "regret, risk 0.01": ("regret", {"margin": MARGIN, "risk": 0.01}),
     "bounds, beta 2": ("bounds", {"margin": MARGIN}),
     "gain, 0.001 of range": ("gain", {}),
