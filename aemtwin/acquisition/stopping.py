@@ -140,8 +140,8 @@ class Regret(_Margin):
 
     Attributes:
         risk: Probability of too large a regret that is accepted at a step. A search
-            asks at every step and ends at the first that is content, and what is not
-            known of hyperparameters counts for nothing, so more stops are wrong.
+            asks at every step and ends at the first that is content, so that more
+            stops may be wrong; how many were is in `benchmarks/README.md`.
 
     Source: Wilson (2024), "Stopping Bayesian optimization with probabilistic regret
     bounds", NeurIPS 37, arXiv:2402.16811, the (ε, δ) criterion; over finitely many
