@@ -89,6 +89,19 @@ def measurement_to_wire(m: Measurement, encoding: str = "bytes") -> dict[str, An
     return packed
 
 
+def answer_from_wire(packed: Any) -> Any:
+    """Rebuild what an operation answers: a measurement, an array or a dictionary.
+
+    >>> answer_from_wire({"settle_s": 0.5})
+    {'settle_s': 0.5}
+    """
+    if "arrays" in packed:
+        return from_wire(Measurement, packed)
+    if "dtype" in packed and "shape" in packed:
+        return array_from_wire(packed)
+    return dict(packed)
+
+
 def from_wire(kind: type[Record], packed: Any) -> Record:
     """Rebuild a record of type `kind` from builtins.
 
@@ -122,6 +135,41 @@ def _build(kind: Any, packed: Any) -> Any:
         made: Any = kind
         return made(**{k: _build(hints[k], v) for k, v in packed.items() if k in known})
     return packed
+
+
+def pack(answer: Any) -> bytes:
+    """Turn what an operation answers into bytes that `unpack` rebuilds.
+
+    Args:
+        answer: A `Measurement`, an array, or a dictionary of builtins.
+    """
+    import msgpack
+
+    packed: bytes = msgpack.packb(to_wire(answer), use_bin_type=True)
+    return packed
+
+
+def unpack(packed: bytes) -> Any:
+    """Rebuild what `pack` took.
+
+    >>> unpack(pack({"settle_s": 0.5}))
+    {'settle_s': 0.5}
+    """
+    import msgpack
+
+    return answer_from_wire(msgpack.unpackb(packed, raw=False))
+
+
+def size_of(answer: Any) -> int:
+    """Return about how many bytes of memory an answer takes.
+
+    >>> size_of(np.zeros(1000)) > 8000
+    True
+    """
+    if isinstance(answer, Measurement):
+        arrays = [*answer.arrays.values(), *(axis.values for axis in answer.axes)]
+        return 2000 + sum(array.nbytes for array in arrays)
+    return 500 + answer.nbytes if isinstance(answer, np.ndarray) else 500
 
 
 def require_encoding(encoding: object) -> str:

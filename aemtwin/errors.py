@@ -52,6 +52,14 @@ class TruthRefused(AemtwinError, PermissionError):
     """The noise-free data was asked for, and this server does not give it."""
 
 
+class NotReady(AemtwinError, TimeoutError):
+    """The operation is not over yet; ask again."""
+
+
+class Indeterminate(AemtwinError, RuntimeError):
+    """The operation was begun, and nobody knows whether it was done: not repeated."""
+
+
 class OperationStopped(AemtwinError, InterruptedError):
     """Somebody called `stop` while the operation was under way."""
 

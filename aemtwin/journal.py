@@ -31,7 +31,7 @@ CONFIG = "config.toml"
 ENVIRONMENT = "environment.json"
 SCORES = "scores.json"
 DATA = "data.nsid.h5"
-LEDGER = "ledger.jsonl"
+LEDGER = "ledger.sqlite"
 REPORT = "report.html"
 LOG = "log.jsonl"
 

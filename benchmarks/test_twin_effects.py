@@ -89,7 +89,7 @@ def test_a_frame(benchmark, case):
 
 def test_a_frame_with_a_ledger_on_disk(benchmark, tmp_path):
     """The same, ideal, where begin and end of each are written, begin durably."""
-    scope = twin("ideal", tmp_path / "ledger.jsonl")
+    scope = twin("ideal", tmp_path / "ledger.sqlite")
     frame = benchmark.pedantic(scope.scan, rounds=30, warmup_rounds=3)
     scope.close()
     assert np.array_equal(frame.values, ARRAYS[0].data)

@@ -33,11 +33,12 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "codec": ("measurement",),
     "sample": (),
     "formats": ("sample", "measurement"),
-    "instruments": ("sample", "measurement", "jsonlines"),
+    "instruments": ("sample", "measurement", "codec"),
     "remote": (
         "measurement",
         "codec",
         "instruments.protocol",
+        "instruments.calls",
         "instruments.ledger",
     ),
     "drivers": (

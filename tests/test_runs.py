@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -14,17 +15,17 @@ import numpy as np
 import pytest
 
 import aemtwin
-from aemtwin import documents, journal, jsonlines
+from aemtwin import documents, journal
 from aemtwin.config import CampaignConfig, load
 from aemtwin.documents import steady
 from aemtwin.errors import (
     BadConfig,
-    BadFile,
     BadJournal,
     OperationStopped,
     OutOfRange,
     UnknownName,
 )
+from aemtwin.instruments.ledger import Ledger
 from aemtwin.record import read_run
 from aemtwin.sections import TwinSource
 from tests.conftest import small_twin
@@ -54,7 +55,7 @@ def test_the_folder_holds_what_was_promised(whole):
         "journal.jsonl",
         "data.nsid.h5",
         "scores.json",
-        "ledger.jsonl",
+        "ledger.sqlite",
         "maps/final.npz",
         "maps/truth.npz",
         "maps/candidates.npz",
@@ -92,8 +93,7 @@ def test_the_journal_is_in_the_event_models_form(whole):
 
 
 def test_the_instrument_did_what_the_journal_says(whole):
-    lines, _ = _ledger(whole.path)
-    acts = [r for r in lines if r["event"] == "begin" and "-random" not in r["rid"]]
+    acts = [r for r in _ledger(whole.path) if "-random" not in r["rid"]]
     assert [a["call"] for a in acts] == ["scan", *["move_to", "measure"] * 10]
     moves = [a["arguments"]["position"] for a in acts if a["call"] == "move_to"]
     asked = [[e["data"]["x"], e["data"]["y"]] for e in whole.record.events]
@@ -101,7 +101,10 @@ def test_the_instrument_did_what_the_journal_says(whole):
 
 
 def _ledger(path: Path):
-    return jsonlines.read(path / journal.LEDGER, BadFile)
+    ledger = Ledger(path / journal.LEDGER)
+    events = ledger.events()
+    ledger.close()
+    return events
 
 
 def test_best_table_posterior_and_scores_tell_the_run(whole):
@@ -161,7 +164,7 @@ def test_a_run_cut_off_goes_on_as_if_it_had_not_been(whole, tmp_path, kept):
     assert told(resumed.record) == told(whole.record)
     assert resumed.record.scores == whole.record.scores
     assert resumed.record.stop["exit_status"] == "success"
-    begun = [r["rid"] for r in _ledger(cut)[0] if r["event"] == "begin"]
+    begun = [r["rid"] for r in _ledger(cut)]
     assert len(begun) == len(set(begun))
 
 
@@ -176,14 +179,13 @@ def cut_off(source: Path, target: Path, kept: int) -> Path:
     for name in ("scores.json", "data.nsid.h5", "maps/final.npz", "maps/truth.npz"):
         (target / name).unlink()
     # The instrument was one request ahead of the journal, and knows nothing later.
-    ledger = (target / journal.LEDGER).read_text().splitlines(keepends=True)
-    uid = source.name
-    ahead = next(
-        i
-        for i, line in enumerate(ledger)
-        if f'"{uid}/{min(kept + 1, 10)}/measure"' in line
-    )
-    (target / journal.LEDGER).write_text("".join(ledger[: ahead + 1]))
+    ahead = f"{source.name}/{min(kept + 1, 10)}/measure"
+    with sqlite3.connect(target / journal.LEDGER) as ledger:
+        last = "(SELECT n FROM operation WHERE rid = ?)"
+        ledger.execute(f"DELETE FROM operation WHERE n > {last}", (ahead,))
+        unended = "UPDATE operation SET end_s = NULL, told = '{}', answer = NULL"
+        ledger.execute(f"{unended} WHERE rid = ?", (ahead,))
+    ledger.close()
     return target
 
 

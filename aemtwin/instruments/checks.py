@@ -221,6 +221,24 @@ def parameters(
     return checked
 
 
+def operation(given: Any) -> tuple[str, str | None, Mapping[str, Any]]:
+    """Return call, id and arguments of `{"call": ..., "rid": ..., "arguments": ...}`.
+
+    Raises:
+        WrongType: If it is not such a mapping.
+        UnknownName: If it has another key.
+    """
+    if not isinstance(given, Mapping):
+        raise WrongType(
+            f"An operation is {{'call': name, 'arguments': {{...}}}}; got {given!r}."
+        )
+    for key in given:
+        if key not in ("call", "rid", "arguments"):
+            allowed = ("call", "rid", "arguments")
+            raise unknown("key of an operation", key, allowed, "See the protocol.")
+    return str(given.get("call", "")), given.get("rid"), given.get("arguments", {})
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) < 60 else text[:57] + "..."

@@ -1,29 +1,41 @@
 """What the instrument did: one entry an operation, begun durably before it acts.
 
 The ledger makes acting calls safe to repeat: the same request id finds its entry and
-gets the stored answer. With a file, `begin` is on disk before the specimen is touched,
-and a twin that is opened again on that file performs the entries once more, so that its
-specimen stands where it stood. `aemtwin.journal` is the other record: what a campaign
-decided and got.
+gets the stored answer. In a file (`aemtwin.instruments.archive`), `begin` is on disk
+before the specimen is touched; `end`, with the answer and its hash, outlives the death
+of the process and is on disk a little later. Only the last entries are in memory, the
+others on disk, so that a million operations need no more of it than a thousand.
+`aemtwin.instruments.acting` says what follows from an entry; `aemtwin.journal` is the
+other record: what a campaign decided and got.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import json
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
+from aemtwin.codec import pack, size_of, unpack
+from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped, by_code
+from aemtwin.instruments.archive import COLUMNS, Archive
+from aemtwin.instruments.protocol import Request
+from aemtwin.instruments.summaries import fingerprint, summary
 
-from aemtwin import jsonlines
-from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped
-from aemtwin.instruments.protocol import Request, same_instrument
-from aemtwin.measurement import Measurement
+log = logging.getLogger(__name__)
 
-TOLD = ("asked", "actual", "extent", "dose", "sha256", "error")
+TOLD = ("asked", "actual", "extent", "dose", "sha256", "error", "holder")
 """What `events` tells of how an operation ended, where there is such a thing."""
+
+KEPT, KEPT_BYTES = 256, 2**25  # the last entries, with their answers, in memory
+BLOCK = 256  # entries that are read at a time
+LARGEST = 900_000_000  # bytes of an answer; SQLite takes 10^9 in a row
+BEGUN = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, NULL, ?, NULL)"
+ENDED = "UPDATE operation SET end_s = ?, told = ?, answer = ? WHERE n = ?"
+WHOLE = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass
@@ -36,32 +48,48 @@ class Entry:
     end_s: float | None = None
     answer: Any = None
     error: AemtwinError | None = None
-    record: dict[str, Any] = field(default_factory=dict)  # the end, as JSON
+    record: dict[str, Any] = field(default_factory=dict)  # what is told of it, as JSON
 
 
 class Ledger:
-    """The entries of one instrument, in memory and, if asked, in a file."""
+    """The entries of one instrument.
+
+    Args:
+        path: A file, made if it is not there; None: what does not fit in memory goes to
+            a temporary one.
+        identity: Of the instrument; a file that another wrote is refused. None: the
+            file must be there, of whichever instrument: to read it.
+
+    Raises:
+        BadFile: If the file is of another instrument, in use or no ledger at all.
+    """
 
     def __init__(
         self, path: Path | None = None, identity: Mapping[str, Any] | None = None
     ) -> None:
-        self._all: list[Entry] = []
-        self._by_rid: dict[str, Entry] = {}  # the last of each, if it was repeated
-        self._path = path
-        self._file: IO[str] | None = None
-        self._identity = dict(identity or {})
-        if path is not None and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
+        self._path, self._identity = path, identity
+        self._lock = threading.RLock()
+        self._recent: dict[int, Entry] = {}  # the last ones, oldest first
+        self._numbers: dict[str, int] = {}  # rid -> the last entry of it in `_recent`
+        self._bytes = 0  # of the answers in `_recent`
+        self._late: list[Entry] = []  # whose end could not be written so far
+        self._count = 0
+        self._archive: Archive | None = None
+        if path is not None:
+            ((last,),) = self._file().rows("SELECT max(n) FROM operation")
+            self._count = last or 0
 
     def __len__(self) -> int:
-        return len(self._all)
+        return self._count
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(list(self._all))
+        """Yield every entry, the answers left on disk."""
+        after = 0
+        while block := self._after(after, BLOCK):
+            yield from block
+            after = block[-1].number
 
-    def _open(self) -> None:
-        self._write({"event": "open", "identity": self._identity}, durable=True)
+    # What was done
 
     def find(self, request: Request) -> Entry | None:
         """Return the entry of this request id, if it was done.
@@ -72,34 +100,73 @@ class Ledger:
         Raises:
             BadRequest: If the id was used for another request.
         """
-        entry = self._by_rid.get(request.rid)
-        if entry is not None and entry.request.digest != request.digest:
+        entry = self.last(request.rid)
+        if entry is None:
+            return None
+        if entry.request.digest != request.digest:
             was, now = entry.request, request
             raise BadRequest(
-                f"Request {request.rid!r} was {was.call} {dict(was.arguments)} and now "
-                f"is {now.call} {dict(now.arguments)}; one id stands for one request. "
-                "Give the new request an id of its own."
+                f"Request {request.rid!r} was {was.call} {_short(was.arguments)} and "
+                f"now is {now.call} {_short(now.arguments)}; one id stands for one "
+                "request. Give the new request an id of its own."
             )
-        if entry is None or entry.end_s is None:
-            return None
-        return None if isinstance(entry.error, OperationStopped) else entry
+        undone = entry.end_s is None or isinstance(entry.error, OperationStopped)
+        return None if undone else entry
 
-    def begin(self, request: Request, time_s: float) -> Entry:
-        """Record, durably, that this request is about to act."""
-        entry = Entry(len(self._all) + 1, request, time_s)
-        self._write(
-            {
-                "event": "begin",
-                "n": entry.number,
-                "rid": request.rid,
-                "call": request.call,
-                "arguments": request.arguments,
-                "begin_s": time_s,
-            },
-            durable=True,
-        )
-        self.restore(entry)
-        return entry
+    def last(self, rid: str) -> Entry | None:
+        """Return the last entry of a request id, with its answer, or None."""
+        with self._lock:
+            if (number := self._numbers.get(rid)) is not None:
+                return self._recent[number]
+            if self._archive is None:
+                return None
+            rows = self._archive.rows(
+                f"SELECT {COLUMNS} FROM operation WHERE rid = ? ORDER BY n DESC "
+                "LIMIT 1",
+                rid,
+            )
+        return _entry(rows[0], whole=True) if rows else None
+
+    def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
+        """Return entries numbered above `after` as JSON values, `most` at most."""
+        found: list[dict[str, Any]] = []
+        most = self._count if most is None else most
+        while len(found) < most:
+            block = self._after(after, min(BLOCK, most - len(found)))
+            if not block:
+                break
+            found += [_event(entry) for entry in block]
+            after = block[-1].number
+        return found
+
+    def about(self, key: str) -> Any:
+        """Return what was last noted under `key`, or None."""
+        with self._lock:
+            return None if self._archive is None else self._archive.about(key)
+
+    # What is being done
+
+    def begin(
+        self, request: Request, time_s: float, told: Mapping[str, Any] | None = None
+    ) -> Entry:
+        """Record, durably, that this request is about to act.
+
+        Args:
+            request: What is asked.
+            time_s: On the instrument's clock.
+            told: What else to remember of it, as JSON values.
+
+        Raises:
+            BadFile: If that cannot be written; nothing has changed.
+        """
+        with self._lock:
+            entry = Entry(self._count + 1, request, time_s, record=dict(told or {}))
+            if self._path is not None:
+                self._write_late()
+                self._file().commit(BEGUN, [_begun(entry)], durable=True)
+            self._count += 1
+            self.keep(entry)
+            return entry
 
     def end(
         self,
@@ -121,128 +188,161 @@ class Ledger:
             dose: What one that failed had added.
             position: Where the probe was when it failed, metres.
         """
-        entry.end_s, entry.answer, entry.error = time_s, answer, error
-        entry.record = {
-            "event": "end",
-            "n": entry.number,
-            "rid": entry.request.rid,
-            "end_s": time_s,
-            **summary(answer),
-        }
-        if self._path is not None:  # a file needs it now, memory when somebody asks
-            entry.record |= fingerprint(answer)
-        if error is not None:
-            entry.record |= {"error": [error.code, str(error)], "dose": dose}
-            if position is not None:
-                entry.record["actual"] = position
-        self._write(entry.record)
+        with self._lock:
+            entry.error = error
+            entry.record |= summary(answer)
+            if error is not None:
+                entry.record |= {"error": [error.code, str(error)], "dose": dose}
+                if position is not None:
+                    entry.record["actual"] = position
+            if self._path is not None:  # a file needs it now, memory when one asks
+                entry.record |= fingerprint(answer)
+            entry.end_s = time_s
+            self.keep(entry, answer)
+            if self._path is None:
+                return
+            try:
+                self._write_late()
+                self._file().commit(ENDED, [_ended(entry)])
+            except BadFile as failure:  # it was done: who asked shall have the answer
+                self._late.append(entry)
+                log.error("%s ended, and that is not written: %s", entry, failure)
 
-    def events(self, after: int = 0) -> list[dict[str, Any]]:
-        """Return the entries numbered above `after` as JSON values."""
-        for entry in self:
-            if entry.number > after and "sha256" not in entry.record:
-                entry.record |= fingerprint(entry.answer)
-        return [
-            {
-                "n": entry.number,
-                "rid": entry.request.rid,
-                "call": entry.request.call,
-                "arguments": dict(entry.request.arguments),
-                "begin_s": entry.begin_s,
-                "end_s": entry.end_s,
-                **{key: entry.record[key] for key in TOLD if key in entry.record},
-            }
-            for entry in self
-            if entry.number > after
-        ]
+    def keep(self, entry: Entry, answer: Any = None) -> None:
+        """Hold an entry in memory, with its answer; the oldest ones leave it."""
+        with self._lock:
+            self._bytes += size_of(answer) - size_of(entry.answer)
+            entry.answer = answer
+            self._recent[entry.number] = entry
+            self._numbers[entry.request.rid] = entry.number
+            full = len(self._recent) > KEPT or self._bytes > KEPT_BYTES
+            if full and len(self._recent) > 1:
+                self._make_room()
 
-    def stored(self) -> list[dict[str, Any]]:
-        """Return the records of an existing file, the torn last line cut off.
-
-        Raises:
-            BadFile: If the file is of another instrument, or damaged in the middle.
-        """
-        if self._path is None or not self._path.exists():
-            return []
-        records, whole = jsonlines.read(self._path, BadFile)
-        jsonlines.cut(self._path, whole)
-        if not records:  # its writer died at the first line
-            self._open()
-            return []
-        was = records[0].get("identity", {})
-        if not same_instrument(was, self._identity):
-            raise BadFile(
-                f"The ledger {self._path} is of another instrument ({was}) than "
-                f"this one ({self._identity}). Name another file."
-            )
-        return records[1:]
-
-    def restore(self, entry: Entry) -> None:
-        """Put back an entry that the file holds, without writing it again."""
-        self._all.append(entry)
-        self._by_rid[entry.request.rid] = entry
+    def note(self, key: str, value: Any) -> None:
+        """Remember a JSON value under `key`, durably if there is a file."""
+        with self._lock:
+            self._file().note(key, value)
 
     def close(self) -> None:
-        """Close the file, if there is one."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; what was written is whole."""
+        with self._lock:
+            if self._archive is not None:
+                self._archive.close()
+                self._archive = None
 
     def clear(self) -> None:
-        """Forget everything, in memory and in the file: a specimen as at time zero."""
-        self._all.clear()
-        self._by_rid.clear()
-        if self._path is not None:
-            self.close()
-            self._path.unlink(missing_ok=True)
-            self._open()
+        """Forget what was done, in memory and in the file: as at time zero."""
+        with self._lock:
+            self._recent.clear()
+            self._numbers.clear()
+            self._late.clear()
+            self._bytes = self._count = 0
+            if self._archive is not None:
+                self._archive.commit("DELETE FROM operation", [()], durable=True)
 
-    def _write(self, record: Mapping[str, Any], *, durable: bool = False) -> None:
-        if self._path is None:
-            return
-        if self._file is None:
-            self._file = self._path.open("a", encoding="utf-8")
-        jsonlines.append(self._file, record, durable=durable)
+    # How it is kept
+
+    def _file(self) -> Archive:
+        """Return the archive, opened if it was closed or not needed so far."""
+        if self._archive is None:
+            identity = {} if self._path is None else self._identity
+            self._archive = Archive(self._path, identity)
+        return self._archive
+
+    def _write_late(self) -> None:
+        while self._late:
+            self._file().commit(ENDED, [_ended(self._late[0])])
+            del self._late[0]
+
+    def _make_room(self) -> None:
+        """Leave the newer half of the entries in memory."""
+        late = {entry.number for entry in self._late}
+        numbers = [n for n in self._recent if n not in late]
+        leaving = [self._recent[n] for n in numbers[: -max(len(numbers) // 2, 1)]]
+        leaving = [entry for entry in leaving if entry.end_s is not None]
+        if self._path is None and leaving:
+            for entry in leaving:
+                entry.record |= fingerprint(entry.answer)
+            self._file().commit(WHOLE, [_whole(entry) for entry in leaving])
+        for entry in leaving:
+            self._bytes -= size_of(entry.answer)
+            del self._recent[entry.number]
+            if self._numbers.get(entry.request.rid) == entry.number:
+                del self._numbers[entry.request.rid]
+
+    def _after(self, after: int, most: int) -> list[Entry]:
+        """Return the next entries above a number; answers only of recent ones."""
+        with self._lock:
+            found: list[Entry] = []
+            if self._archive is not None:
+                columns = COLUMNS.replace("answer", "NULL")
+                rows = self._archive.rows(
+                    f"SELECT {columns} FROM operation WHERE n > ? ORDER BY n LIMIT ?",
+                    after,
+                    most,
+                )
+                found = [self._recent.get(row[0]) or _entry(row) for row in rows]
+            written = self._path is not None and self._archive is not None
+            if not written and len(found) < most:
+                last = found[-1].number if found else after
+                fresh = [e for n, e in sorted(self._recent.items()) if n > last]
+                found += fresh[: most - len(found)]
+            return found
 
 
-def fingerprint(answer: Any) -> dict[str, str]:
-    """Return the hash of what an answer measured; nothing, if that was nothing."""
-    if isinstance(answer, Measurement):
-        return {"sha256": array_hash(answer)}
-    return {}
+def _begun(entry: Entry) -> tuple[Any, ...]:
+    request = entry.request
+    arguments, told = _json(request.arguments), _json(entry.record)
+    return (entry.number, request.rid, request.call, arguments, entry.begin_s, told)
 
 
-def summary(answer: Any) -> dict[str, Any]:
-    """Return what the ledger keeps of an answer: positions and dose.
-
-    The `extent` of a frame is that of its outermost pixel centres before a rotation.
-    """
-    if isinstance(answer, Measurement):
-        extent = {}
-        if answer.call == "scan":
-            ends = [answer.axis(name).values[[0, -1]].tolist() for name in "xy"]
-            extent = {"extent": ends}
-        return {
-            **extent,
-            "asked": np.asarray(answer.asked).tolist()
-            if answer.asked.ndim == 1
-            else None,
-            "actual": np.asarray(answer.actual).tolist()
-            if answer.actual.ndim == 1
-            else None,
-            "dose": answer.dose,
-        }
-    if isinstance(answer, np.ndarray):
-        return {"actual": answer.tolist()}
-    if isinstance(answer, dict) and "pulse" in answer:
-        return {"actual": answer["position"], "dose": answer["dose"]}
-    return {}
+def _ended(entry: Entry) -> tuple[Any, ...]:
+    packed = pack(entry.answer) if size_of(entry.answer) < LARGEST else None
+    return (entry.end_s, _json(entry.record), packed, entry.number)
 
 
-def array_hash(measurement: Measurement) -> str:
-    """Return the SHA-256 of all arrays of a measurement, names and dtypes included."""
-    digest = hashlib.sha256()
-    for name, values in measurement.arrays.items():
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
+def _whole(entry: Entry) -> tuple[Any, ...]:
+    *begun, told = _begun(entry)
+    return (*begun, entry.end_s, told, _ended(entry)[2])
+
+
+def _entry(row: Sequence[Any], *, whole: bool = False) -> Entry:
+    """Return what a row tells; its answer only if it is asked for whole."""
+    number, rid, call, arguments, begin_s, end_s, told, answer = row
+    record = json.loads(told)
+    error = None
+    if "error" in record:
+        code, message = record["error"]
+        error = by_code().get(code, OperationStopped)(message)
+    elif whole and end_s is not None and answer is None:
+        error = BadFile(
+            f"The answer of {rid} was too large to be kept. Measure under another id, "
+            "in parts."
+        )
+    request = Request(call, rid, json.loads(arguments))
+    found = unpack(answer) if answer is not None else None
+    return Entry(number, request, begin_s, end_s, found, error, record)
+
+
+def _event(entry: Entry) -> dict[str, Any]:
+    if "sha256" not in entry.record and entry.end_s is not None:
+        entry.record |= fingerprint(entry.answer)
+    return {
+        "n": entry.number,
+        "rid": entry.request.rid,
+        "call": entry.request.call,
+        "arguments": dict(entry.request.arguments),
+        "begin_s": entry.begin_s,
+        "end_s": entry.end_s,
+        **{key: entry.record[key] for key in TOLD if key in entry.record},
+    }
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _short(arguments: Mapping[str, Any]) -> str:
+    text = str(dict(arguments))
+    return text if len(text) < 400 else text[:397] + "..."

@@ -59,24 +59,6 @@ def complete(
     return _COMPLETE[call](spec, kind, given)
 
 
-def operation(given: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return call and arguments of `{"call": ..., "arguments": {...}}`.
-
-    Raises:
-        WrongType: If it is not such a mapping.
-        UnknownName: If it has another key.
-    """
-    if not isinstance(given, Mapping):
-        raise WrongType(
-            f"An operation is {{'call': name, 'arguments': {{...}}}}; got {given!r}."
-        )
-    for key in given:
-        if key not in ("call", "rid", "arguments"):
-            allowed = ("call", "rid", "arguments")
-            raise unknown("key of an operation", key, allowed, "See the protocol.")
-    return str(given.get("call", "")), given.get("arguments", {})
-
-
 def dose_of(
     kind: Kind,
     settings: Mapping[str, float],

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import BadRequest, WrongType
+from aemtwin.errors import BadRequest
 from aemtwin.measurement import Measurement
 from aemtwin.specs import Bounds, InstrumentSpec
 
@@ -36,6 +36,16 @@ class State:
     busy: str  # rid of the operation under way, or ""
     last: str  # rid of the last operation, or ""
     lease: str = ""  # who holds the right to act, or ""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to act, as its holder has it."""
+
+    token: str  # for its holder alone: whoever shows it may act
+    fence: int  # 1, 2, ... in the order of being given, restarts included
+    holder: str  # as others see it
+    ttl_s: float  # how long it lasts without a sign of life
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Instrument(Protocol):
     Every acting call takes `rid`, a request id `<run uid>/<step>/<part>`: the same id
     again returns the stored answer and does nothing, unless the first was stopped; the
     same id with another request is refused. Without one the instrument gives it one.
-    `token` is that of a lease.
+    `token` is that of a lease; while somebody holds one, nobody else may act.
     """
 
     def describe(self) -> InstrumentSpec:
@@ -248,99 +258,74 @@ class Instrument(Protocol):
         """Return what the instrument has done, from entry number `after` on."""
         ...
 
+    # The same operations without waiting in the call
 
-class Calls(Instrument):
-    """The acting calls of an instrument, each handed on as its name and arguments.
-
-    What does them says so in `_act`: a twin here, the proxy of one elsewhere.
-    """
-
-    def _act(
-        self, call: str, given: Mapping[str, Any], rid: str | None, token: str | None
-    ) -> Any:
-        """Do a call with the arguments as they were given; None is a default."""
-        raise NotImplementedError
-
-    def configure(
-        self, *, rid: str | None = None, token: str | None = None, **settings: float
-    ) -> dict[str, float]:
-        answer: dict[str, float] = self._act("configure", settings, rid, token)
-        return answer
-
-    def move_to(
+    def submit(
         self,
-        position: ArrayLike,
-        *more: object,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> NDArray[np.float64]:
-        if more:
-            raise WrongType(
-                f"move_to got {1 + len(more)} arguments; it takes one position (x, y) "
-                f"in metres, as move_to({(position, *more)!r})."
-            )
-        given = {"position": position}
-        answer: NDArray[np.float64] = self._act("move_to", given, rid, token)
-        return answer
-
-    def scan(
-        self,
-        region: Bounds | None = None,
-        shape: tuple[int, int] | None = None,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        rotation: float = 0.0,
-        backward: bool = False,
+        operation: Mapping[str, Any],
         *,
-        rid: str | None = None,
         token: str | None = None,
-    ) -> Measurement:
-        given = {
-            "region": region,
-            "shape": shape,
-            "channels": channels,
-            "dwell_s": dwell_s,
-            "rotation": rotation,
-            "backward": backward,
-        }
-        answer: Measurement = self._act("scan", given, rid, token)
-        return answer
-
-    def trace(
-        self,
-        points: ArrayLike,
-        channels: Sequence[str] | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-    ) -> Measurement:
-        given = {"points": points, "channels": channels, "dwell_s": dwell_s}
-        answer: Measurement = self._act("trace", given, rid, token)
-        return answer
-
-    def measure(
-        self,
-        mode: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
-    ) -> Measurement:
-        given = {"mode": mode, "dwell_s": dwell_s, **parameters}
-        answer: Measurement = self._act("measure", given, rid, token)
-        return answer
-
-    def pulse(
-        self,
-        name: str | None = None,
-        dwell_s: float | None = None,
-        *,
-        rid: str | None = None,
-        token: str | None = None,
-        **parameters: float,
+        wait_s: float = 0.0,
     ) -> dict[str, Any]:
-        given = {"name": name, "dwell_s": dwell_s, **parameters}
-        answer: dict[str, Any] = self._act("pulse", given, rid, token)
-        return answer
+        """Have an operation done when its turn comes; wait for it a while, or not.
+
+        Args:
+            operation: `{"call": ..., "rid": ..., "arguments": {...}}`, with an id.
+            token: Of a lease.
+            wait_s: How long to wait for its end.
+
+        Returns:
+            What `status` tells; with "answer" where it was done in that time.
+
+        Raises:
+            AemtwinError: What the call itself would raise before it acts, and what
+                ended it if it failed in that time.
+        """
+        ...
+
+    def status(self, rid: str) -> dict[str, Any]:
+        """Tell how it stands with a request: never waits.
+
+        Returns:
+            "rid" and "status": "queued", "running", "done", "failed", "stopped",
+            "indeterminate" (begun, and nobody knows whether it was done), "refused"
+            (nothing was done) or "unknown"; where it was begun "n", "begin_s" and
+            "end_s"; where it went wrong "error", the kind and what was said.
+        """
+        ...
+
+    def fetch(self, rid: str, wait_s: float = 0.0) -> Any:
+        """Return what a request gave, once it is done.
+
+        Raises:
+            NotReady: If it is not over after `wait_s`; ask again.
+            UnknownName: If there was no such request.
+            AemtwinError: What ended it, if it failed.
+        """
+        ...
+
+    # The right to act
+
+    def lease(self, ttl_s: float = 10.0, holder: str = "") -> Lease:
+        """Take the right to act; its token goes with every call that acts.
+
+        Args:
+            ttl_s: How long it lasts without a sign of life: a call that acts, `renew`.
+            holder: Who is to be named to others.
+
+        Raises:
+            LeaseRefused: If another has it.
+        """
+        ...
+
+    def renew(self, token: str) -> Lease:
+        """Let the time of a lease begin anew.
+
+        Raises:
+            LeaseRefused: If it has run out: others may have acted since.
+        """
+        ...
+
+    def release(self, token: str) -> None:
+        """Give the right to act back."""
+        ...

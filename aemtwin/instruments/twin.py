@@ -1,15 +1,13 @@
 """The digital twin: a stored sample under a probe that answers like an instrument.
 
-It joins a probe over the sample (`aemtwin.instruments.probe`) with a clock, limits and
-a ledger. All acting calls go one way: checked (nothing has changed so far), looked up
-in the ledger, begun, done, ended. `aemtwin.instruments.opening` makes one from a name
-or a file; `aemtwin.remote.server` puts it behind a URI.
+It joins a probe over the sample (`aemtwin.instruments.probe`) with a clock and a
+ledger; how it acts, each request once, is `aemtwin.instruments.acting`.
+`aemtwin.instruments.opening` makes one from a name or a file; `aemtwin.remote.server`
+puts it behind a URI.
 """
 
 from __future__ import annotations
 
-import copy
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,31 +17,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aemtwin.errors import (
-    AemtwinError,
-    BadFile,
-    BadRequest,
-    InstrumentFault,
-    LeaseRefused,
-    OperationStopped,
-    by_code,
-)
+from aemtwin.errors import AemtwinError, BadFile, OperationStopped
 from aemtwin.instruments import checks, dose, planning
+from aemtwin.instruments.acting import PLAIN, Acting
 from aemtwin.instruments.clock import Clock
 from aemtwin.instruments.effects.base import Effect, Scene, hashed
 from aemtwin.instruments.kinds import Kind
-from aemtwin.instruments.ledger import Entry, Ledger, fingerprint
+from aemtwin.instruments.ledger import Entry, Ledger
 from aemtwin.instruments.probe import Probe
-from aemtwin.instruments.protocol import Calls, Request, State, split_rid
+from aemtwin.instruments.protocol import Request, State
 from aemtwin.instruments.recording import Make, Stated, describe, readers_of, remarks
+from aemtwin.instruments.summaries import fingerprint
 from aemtwin.measurement import Measurement
 from aemtwin.sample import Sample
 from aemtwin.specs import InstrumentSpec
 
-PLAIN = "server/"  # what the ids of calls without one begin with
 
-
-class Twin(Calls):
+class Twin(Acting):
     """An instrument over a sample; see `aemtwin.instruments.protocol.Instrument`.
 
     Args:
@@ -65,6 +55,8 @@ class Twin(Calls):
         ledger: A file for the ledger. One that exists is performed again first.
         release: What `close` calls to let go of the sample's file.
     """
+
+    can_repeat = True  # chance is addressed: done anew, it gives the same
 
     def __init__(
         self,
@@ -101,9 +93,8 @@ class Twin(Calls):
         identity = {**spec.identity, "notices": notices}
         self._spec = replace(spec, identity=identity)
         self._probe = Probe(sample, kind, self._spec, seed, make)
-        self._acting = threading.RLock()  # one operation at a time
         self._clock = Clock(real_time=real_time)
-        self._ledger = Ledger(ledger, self._spec.identity)
+        super().__init__(Ledger(ledger, self._spec.identity))
         self._start()
         self._rebuild()
 
@@ -128,15 +119,17 @@ class Twin(Calls):
             operations=len(self._ledger),
             busy=self._busy,
             last=self._last,
+            lease=self._desk.holder,
         )
 
     def duration(self, operation: Mapping[str, Any]) -> float:
-        call, given = planning.operation(operation)
-        arguments = planning.complete(self._spec, self._kind, call, given)
+        call, _, given = checks.operation(operation)
+        arguments = self.complete(call, given)
         self._probe.require_possible(call, arguments)
         return self._probe.duration_s(call, arguments)
 
     def stop(self) -> State:
+        self.stop_waiting()
         self._clock.stop()
         return self.state()
 
@@ -197,117 +190,80 @@ class Twin(Calls):
 
     def close(self) -> None:
         """Close the files of the ledger and of the sample."""
+        self._jobs.close()
         self._ledger.close()
         if self._release is not None:
             self._release()
 
     # How it acts
 
-    def _act(
-        self, call: str, given: Mapping[str, Any], rid: str | None, token: str | None
-    ) -> Any:
-        if token is not None:
-            raise LeaseRefused(
-                f"{call} got the token {token!r}, but no lease is held. Leave token "
-                "out: the instrument takes one caller after the other."
-            )
-        if rid is not None:
-            split_rid(rid)
-            if rid.startswith(PLAIN):
-                raise BadRequest(
-                    f"{call} got the id {rid!r}; ids of {PLAIN!r} are those that the "
-                    "instrument gives. Begin yours with the run's own uid."
-                )
-        arguments = planning.complete(self._spec, self._kind, call, given)
-        with self._acting:
-            plain = rid is None
-            if rid is None:
-                rid = f"{PLAIN}{self._plain}/plain-{call}"
-            request = Request(call, rid, arguments)
-            entry = self._ledger.find(request)
-            if entry is None:
-                self._probe.require_possible(call, arguments)
-                self._probe.require_dose(request)
-                self._plain += plain
-                entry = self._ledger.begin(request, self._clock.now_s)
-                self._perform(entry)
-            if entry.error is not None:
-                raise type(entry.error)(str(entry.error))  # its own traceback
-            # a dictionary is the caller's to change, an array is read-only
-            table = isinstance(entry.answer, dict)
-            return copy.deepcopy(entry.answer) if table else entry.answer
+    def complete(self, call: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        return planning.complete(self._spec, self._kind, call, given)
 
-    def _perform(self, entry: Entry, *, asleep: bool = True) -> None:
-        """Do what the entry says and end it; a stop ends it too."""
-        request = entry.request
+    def refuse(self, request: Request) -> None:
+        self._probe.require_possible(request.call, request.arguments)
+        self._probe.require_dose(request)
+
+    def now_s(self) -> float:
+        return self._clock.now_s
+
+    def soon(self, request: Request, within_s: float) -> bool:
+        if not self._clock.real_time:
+            return True
+        return self._probe.duration_s(request.call, request.arguments) < within_s
+
+    def perform(self, request: Request, begin_s: float) -> Any:
         self._clock.begin()
-        self._busy = request.rid
-        duration = self._probe.duration_s(request.call, request.arguments)
-        try:
-            self._clock.spend(duration, asleep=asleep)
-            answer = self._probe.perform(request, (entry.begin_s, self._clock.now_s))
-            self._ledger.end(entry, self._clock.now_s, answer=answer)
-        except AemtwinError as error:
-            if not isinstance(error, OperationStopped | InstrumentFault):
-                error = InstrumentFault(f"{request.call} failed: {error}")
-            told = self._failed(entry, duration, error)
-            self._ledger.end(entry, self._clock.now_s, error=error, **told)
-        finally:
-            self._busy, self._last = "", request.rid
+        self._clock.spend(self._probe.duration_s(request.call, request.arguments))
+        return self._probe.perform(request, (begin_s, self._clock.now_s))
 
-    def _failed(
-        self, entry: Entry, duration_s: float, error: AemtwinError
+    def left(
+        self, request: Request, begin_s: float, error: AemtwinError
     ) -> dict[str, Any]:
         """Leave in the specimen what an operation did that was not ended.
 
         What was stopped halfway has been on the specimen for half the time.
         """
+        duration_s = self._probe.duration_s(request.call, request.arguments)
         share = 1.0
         if isinstance(error, OperationStopped):
-            gone = self._clock.now_s - entry.begin_s
+            gone = self._clock.now_s - begin_s
             share = min(gone / max(duration_s, 1e-300), 1.0)
-        window = entry.begin_s, entry.begin_s + duration_s
-        dose = self._probe.abandon(entry.request, window, share)
+        window = begin_s, begin_s + duration_s
+        dose = self._probe.abandon(request, window, share)
         return {"dose": dose, "position": self._probe.position.tolist()}
 
     def _rebuild(self) -> None:
         """Perform once more what the ledger's file holds.
 
+        What was begun and not ended, because the process died, is done now: it adds the
+        dose that it would have added, and nobody has to ask what became of it.
+
         Raises:
             BadFile: If an answer comes out other than it was.
         """
-        records = self._ledger.stored()
-        ends = {r["n"]: r for r in records if r["event"] == "end"}
-        for record in records:
-            if record["event"] != "begin":
-                continue
-            request = Request(record["call"], record["rid"], record["arguments"])
-            entry = Entry(record["n"], request, record["begin_s"])
-            if request.rid.startswith(PLAIN):
-                self._plain = max(self._plain, request.address[0] + 1)
-            self._ledger.restore(entry)
-            end = ends.get(entry.number)
-            if end is None:  # begun, and then the process died: done now
-                self._perform(entry, asleep=False)
-                continue
-            self._repeat(entry, end)
+        real_time, self._clock.real_time = self._clock.real_time, False
+        for entry in self._ledger:
+            if entry.request.rid.startswith(PLAIN):
+                self._plain = max(self._plain, entry.request.address[0] + 1)
+            if entry.end_s is None:
+                self._bring_about(entry)
+            else:
+                self._repeat(entry, entry.end_s)
+        self._clock.real_time = real_time
 
-    def _repeat(self, entry: Entry, end: Mapping[str, Any]) -> None:
+    def _repeat(self, entry: Entry, end_s: float) -> None:
         request = entry.request
-        self._clock.now_s = float(end["end_s"])
-        entry.end_s, entry.record = end["end_s"], dict(end)
+        self._clock.now_s = end_s
         self._last = request.rid
-        if "error" in end:
-            kind = by_code().get(end["error"][0], OperationStopped)
-            entry.error = kind(end["error"][1])
-            duration = self._probe.duration_s(request.call, request.arguments)
+        if entry.error is not None:
             if not isinstance(entry.error, OperationStopped):
                 with suppress(AemtwinError):  # it fails again, and leaves what it left
-                    self._probe.perform(request, (entry.begin_s, end["end_s"]))
-            self._failed(entry, duration, entry.error)
+                    self._probe.perform(request, (entry.begin_s, end_s))
+            self.left(request, entry.begin_s, entry.error)
             return
-        entry.answer = self._probe.perform(request, (entry.begin_s, end["end_s"]))
-        if fingerprint(entry.answer).get("sha256") != end.get("sha256"):
+        answer = self._probe.perform(request, (entry.begin_s, end_s))
+        if fingerprint(answer).get("sha256") != entry.record.get("sha256"):
             raise BadFile(
                 f"The ledger says that {request.rid} gave other values than this twin "
                 "gives now: the data or the software changed. Start a new ledger."

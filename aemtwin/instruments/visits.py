@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Container
 
 import numpy as np
@@ -12,13 +13,63 @@ from aemtwin.instruments.modes.base import Reader
 from aemtwin.specs import Bounds
 
 MARGIN = 2.0  # pixels that a frame may reach over the edge without a word
+KEPT = 4096  # spots in memory; more of them go to a temporary file
+
+Spot = tuple[str, str, float, float]
+"""Run, mode, x and y."""
+
+
+class _Spots:
+    """Which request was first at a spot, of as many spots as there may be."""
+
+    def __init__(self) -> None:
+        self._recent: dict[Spot, str] = {}
+        self._older: sqlite3.Connection | None = None
+
+    def first(self, spot: Spot, rid: str) -> str:
+        """Return who was first at a spot: `rid`, if nobody was."""
+        earlier = self._recent.get(spot) or self._found(spot)
+        if earlier is None:
+            self._recent[spot] = earlier = rid
+            if len(self._recent) > KEPT:
+                self._make_room()
+        return earlier
+
+    def _found(self, spot: Spot) -> str | None:
+        if self._older is None:
+            return None
+        where = "run = ? AND mode = ? AND x = ? AND y = ?"
+        found = self._older.execute(f"SELECT rid FROM spot WHERE {where}", spot)
+        row = found.fetchone()
+        return None if row is None else str(row[0])
+
+    def _make_room(self) -> None:
+        if self._older is None:
+            # temporary, and written by whoever holds the instrument's lock
+            self._older = sqlite3.connect(
+                "", isolation_level=None, check_same_thread=False
+            )
+            self._older.execute("PRAGMA synchronous = OFF")
+            self._older.execute(
+                "CREATE TABLE spot (run TEXT, mode TEXT, x REAL, y REAL, rid TEXT, "
+                "PRIMARY KEY (run, mode, x, y)) WITHOUT ROWID"
+            )
+        self._older.execute("BEGIN")
+        rows = [(*spot, rid) for spot, rid in self._recent.items()]
+        self._older.executemany("INSERT INTO spot VALUES (?, ?, ?, ?, ?)", rows)
+        self._older.execute("COMMIT")
+        self._recent.clear()
+
+    def __del__(self) -> None:
+        if self._older is not None:
+            self._older.close()
 
 
 class Visits:
     """The spots measured so far, by run and mode."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str, float, float], str] = {}  # spot -> rid
+        self._seen = _Spots()
 
     def notices(
         self,
@@ -54,7 +105,7 @@ class Visits:
             told.append("beyond the outermost pixel: the value at the edge is given")
         run = rid.partition("/")[0]  # another run may well come here too
         at = (run, mode, float(position[0]), float(position[1]))
-        earlier = self._seen.setdefault(at, rid)
+        earlier = self._seen.first(at, rid)
         if earlier != rid:
             told.append(f"measured here before, by {earlier}")
         return told

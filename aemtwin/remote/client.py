@@ -17,9 +17,10 @@ import Pyro4
 import Pyro4.errors
 from numpy.typing import ArrayLike
 
-from aemtwin.codec import array_from_wire, from_wire
+from aemtwin.codec import answer_from_wire, from_wire
 from aemtwin.errors import ProtocolMismatch, Unreachable, WrongType, unknown
-from aemtwin.instruments.protocol import Calls, State, split_rid
+from aemtwin.instruments.calls import Calls
+from aemtwin.instruments.protocol import Lease, State, split_rid
 from aemtwin.measurement import Measurement
 from aemtwin.remote.wire import register_errors
 from aemtwin.specs import PROTOCOL, InstrumentSpec
@@ -89,6 +90,35 @@ class RemoteInstrument(Calls):
     def events(self, after: int = 0) -> list[dict[str, Any]]:
         return list(self._call(self._asking, "events", [after]))
 
+    def submit(
+        self,
+        operation: Mapping[str, Any],
+        *,
+        token: str | None = None,
+        wait_s: float = 0.0,
+    ) -> dict[str, Any]:
+        said = {"token": token, "wait_s": wait_s}
+        told = dict(self._call(self._asking, "submit", [operation], said))
+        if "answer" in told:
+            told["answer"] = answer_from_wire(told["answer"])
+        return told
+
+    def status(self, rid: str) -> dict[str, Any]:
+        return dict(self._call(self._asking, "status", [rid]))
+
+    def fetch(self, rid: str, wait_s: float = 0.0) -> Any:
+        return answer_from_wire(self._call(self._asking, "fetch", [rid, wait_s]))
+
+    def lease(self, ttl_s: float = 10.0, holder: str = "") -> Lease:
+        packed = self._call(self._asking, "lease", [ttl_s, holder], again=False)
+        return from_wire(Lease, packed)
+
+    def renew(self, token: str) -> Lease:
+        return from_wire(Lease, self._call(self._asking, "renew", [token]))
+
+    def release(self, token: str) -> None:
+        self._call(self._asking, "release", [token])
+
     def truth(
         self,
         mode: str | None = None,
@@ -125,9 +155,7 @@ class RemoteInstrument(Calls):
         if said.get("backward") is False:  # 1.1 does not know it
             del said["backward"]
         packed = self._call(self._acting, call, (), said, again=again)
-        if call in ("scan", "trace", "measure"):
-            return from_wire(Measurement, packed)
-        return array_from_wire(packed) if call == "move_to" else dict(packed)
+        return answer_from_wire(packed)
 
     def _call(
         self,

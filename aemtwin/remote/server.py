@@ -87,6 +87,30 @@ class InstrumentServer:
         """See `Instrument.events`."""
         return self._answer("bytes", self._instrument.events, after)
 
+    def submit(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
+        """See `Instrument.submit`."""
+        return self._answer(encoding, self._instrument.submit, *args, **kwargs)
+
+    def status(self, rid: str) -> Any:
+        """See `Instrument.status`."""
+        return self._answer("bytes", self._instrument.status, rid)
+
+    def fetch(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
+        """See `Instrument.fetch`."""
+        return self._answer(encoding, self._instrument.fetch, *args, **kwargs)
+
+    def lease(self, *args: Any, **kwargs: Any) -> Any:
+        """See `Instrument.lease`."""
+        return self._answer("bytes", self._instrument.lease, *args, **kwargs)
+
+    def renew(self, token: str) -> Any:
+        """See `Instrument.renew`."""
+        return self._answer("bytes", self._instrument.renew, token)
+
+    def release(self, token: str) -> Any:
+        """See `Instrument.release`."""
+        return self._answer("bytes", self._instrument.release, token)
+
     def truth(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
         """Return the stored data, where the server was told to give it."""
         return self._answer(encoding, self._tell_truth, *args, **kwargs)

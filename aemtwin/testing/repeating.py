@@ -79,7 +79,7 @@ def require_alike(one: Played, other: Played, what: str) -> None:
 @contextmanager
 def _a_file() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "ledger.jsonl"
+        yield Path(folder) / "ledger.sqlite"
 
 
 @law()

@@ -173,7 +173,7 @@ def test_a_ledger_file_brings_everything_back_and_reset_takes_it_away(tmp_path, 
         "kind": which,
         "effects": AFM_EFFECTS if which == "afm" else STEM_EFFECTS,
         "counts": {} if which == "afm" else {"eds": "recorded"},
-        "ledger": tmp_path / "ledger.jsonl",
+        "ledger": tmp_path / "ledger.sqlite",
         "seed": 3,
     }
     twin = aemtwin.open_twin(tmp_path / "made.nsid.h5", **about)
@@ -199,7 +199,7 @@ def test_a_ledger_file_brings_everything_back_and_reset_takes_it_away(tmp_path, 
 
 
 def test_a_stopped_scan_is_remembered_with_all_that_moves(tmp_path):
-    path = tmp_path / "ledger.jsonl"
+    path = tmp_path / "ledger.sqlite"
     effects = (Drift(), Walk(1e-10), Creep(), Tip(change=1.0))
     twin = made(rough(), *effects, real_time=True, ledger=path)
 

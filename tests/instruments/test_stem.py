@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 
@@ -14,7 +13,7 @@ from aemtwin.errors import BadFile, NotSupported, OperationStopped
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
-from tests.conftest import small_arrays, small_twin
+from tests.conftest import small_arrays
 
 E = 1.602176634e-19
 
@@ -86,7 +85,7 @@ def test_read_out_may_be_added_to_counts_and_does_not_shrink_with_time():
 
 
 def test_dose_is_electrons_at_the_current_that_is_set(tmp_path):
-    twin = beam(ledger=tmp_path / "ledger.jsonl")
+    twin = beam(ledger=tmp_path / "ledger.sqlite")
     twin.measure(dwell_s=1e-3)
     twin.configure(current_A=1e-9)
     twin.pulse(dwell_s=0.5)
@@ -97,7 +96,7 @@ def test_dose_is_electrons_at_the_current_that_is_set(tmp_path):
     assert doses == pytest.approx(want, rel=1e-12)
     assert twin.state().dose == sum(doses)
     twin.close()
-    again = beam(ledger=tmp_path / "ledger.jsonl")
+    again = beam(ledger=tmp_path / "ledger.sqlite")
     assert again.state().dose == twin.state().dose
     assert again.events() == twin.events()
     assert again.state().settings["current_A"] == 10e-12
@@ -106,7 +105,7 @@ def test_dose_is_electrons_at_the_current_that_is_set(tmp_path):
 
 
 def test_an_exposure_that_was_stopped_has_given_its_share(tmp_path):
-    path = tmp_path / "ledger.jsonl"
+    path = tmp_path / "ledger.sqlite"
     sample = make_sample(small_arrays())
     twin = Twin(sample, STEM, name="beam", real_time=True, ledger=path)
     twin.move_to((100e-9, 200e-9))
@@ -137,23 +136,6 @@ def test_an_exposure_that_was_stopped_has_given_its_share(tmp_path):
     again = Twin(make_sample(small_arrays()), STEM, name="beam", ledger=path)
     assert again.state().dose == twin.state().dose
     assert again.events() == twin.events()
-    again.close()
-
-
-def test_a_ledger_from_before_pulses_is_read(tmp_path):
-    """Without extents, and a stopped operation without its position."""
-    path = tmp_path / "ledger.jsonl"
-    twin = small_twin(ledger=path)
-    twin.scan(rid="r/1/scan")
-    twin.measure(rid="r/2/measure")
-    twin.close()
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    for record in records:
-        record.pop("extent", None)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    again = small_twin(ledger=path)
-    assert again.state().dose == twin.state().dose
-    np.testing.assert_allclose(again.dose_map(), twin.dose_map())
     again.close()
 
 

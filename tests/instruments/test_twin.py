@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from aemtwin.errors import BadFile, BadRequest, OperationStopped, UnknownName
+from aemtwin.errors import BadRequest, OperationStopped, UnknownName
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.twin import Twin
@@ -132,7 +132,7 @@ def test_stop_ends_what_is_under_way_and_state_does_not_wait():
 
 
 def test_a_stopped_operation_is_in_the_ledger_that_is_opened_again(tmp_path):
-    path = tmp_path / "ledger.jsonl"
+    path = tmp_path / "ledger.sqlite"
     twin = small_twin(real_time=True, ledger=path)
     thread = threading.Thread(target=_until_stopped, args=(twin,))
     thread.start()
@@ -166,17 +166,6 @@ def test_a_request_that_an_unforeseen_error_interrupted_is_done_again(monkeypatc
         twin.measure(rid="r/1/measure")
     monkeypatch.setattr(twin._probe, "perform", perform)
     assert twin.measure(rid="r/1/measure").values.shape == (12,)
-
-
-@pytest.mark.parametrize("torn", ["", '{"event": "op', '{"event": "open"}'])
-def test_a_ledger_torn_in_its_first_line_is_begun_anew(tmp_path, torn):
-    path = tmp_path / "ledger.jsonl"
-    path.write_text(torn)
-    for count in (1, 2):
-        twin = small_twin(ledger=path)
-        twin.measure()
-        assert len(twin.events()) == count
-        twin.close()
 
 
 def test_ids_that_the_instrument_gives_are_its_own(twin):
@@ -222,48 +211,6 @@ def test_off_the_grid_is_told(twin):
     assert "between grid points" in twin.measure().info["notices"][0]
     twin.move_to((200e-9, 400e-9 * (1 + 1e-12)))
     assert twin.measure().info["notices"] == []
-
-
-def test_a_ledger_of_other_data_is_refused(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    small_twin(ledger=path, seed=1).close()
-    with pytest.raises(BadFile, match="another instrument"):
-        small_twin(ledger=path, seed=2)
-
-
-def test_a_ledger_whose_values_do_not_come_again_is_refused(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    twin = small_twin(ledger=path)
-    twin.measure()
-    twin.close()
-    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0'))
-    with pytest.raises(BadFile, match="other values"):
-        small_twin(ledger=path)
-
-
-def test_a_request_begun_and_never_ended_is_done_when_opened_again(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    twin = small_twin(ledger=path)
-    whole = twin.measure(rid="r/1/measure")
-    twin.close()
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]) + lines[-1][:20])  # died while writing `end`
-    again = small_twin(ledger=path)
-    assert again.state().dose == 1.0
-    np.testing.assert_array_equal(again.measure(rid="r/1/measure").values, whole.values)
-    assert len(again.ledger()) == 1
-    again.close()
-
-
-def test_a_ledger_damaged_in_the_middle_is_refused(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    twin = small_twin(ledger=path)
-    twin.measure()
-    twin.close()
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text(lines[0] + lines[1][:20] + "\n" + lines[2])
-    with pytest.raises(BadFile, match="damaged"):
-        small_twin(ledger=path)
 
 
 def test_noise_for_a_channel_that_is_not_there_is_an_error(tmp_path):

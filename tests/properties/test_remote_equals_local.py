@@ -132,7 +132,7 @@ def test_a_twin_opened_again_on_its_ledger_stands_where_it_stood(kind, program):
     from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ledger.jsonl"
+        path = Path(folder) / "ledger.sqlite"
         before = MAKERS[kind](seed=3, ledger=path)
         play(before, program)
         before.close()

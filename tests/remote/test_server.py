@@ -220,7 +220,7 @@ def test_a_newer_minor_version_is_read_and_another_major_refused(monkeypatch):
 
 
 def test_a_call_with_an_id_outlives_a_server_that_was_restarted(tmp_path):
-    path = tmp_path / "ledger.jsonl"
+    path = tmp_path / "ledger.sqlite"
     twin = small_twin(ledger=path)
     first = aemtwin.serve(twin)
     port = int(first.uri.rsplit(":", 1)[1])

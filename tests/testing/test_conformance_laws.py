@@ -390,7 +390,7 @@ class LosesItsLedger(Sound):
     def __init__(self, *args, ledger=None, **kwargs):
         super().__init__(*args, **kwargs)
         if ledger is not None:
-            ledger.touch()
+            ledger.touch()  # and writes nothing to it
 
 
 class HashesNothing(Sound):
