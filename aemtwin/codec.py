@@ -7,9 +7,10 @@ become shape, dtype and bytes; NumPy alone is imported, so that a client stays s
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from aemtwin.measurement import Measurement
 
 Record = TypeVar("Record")
 ENCODINGS = ("bytes", "list")
+PLAIN = frozenset({str, float, int, bool, bytes, type(None)})
 
 
 def to_wire(value: Any, encoding: str = "bytes") -> Any:
@@ -29,6 +31,8 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
         value: A dataclass of ours, an array, or builtins with those inside.
         encoding: "bytes" for arrays as bytes, "list" for nested lists.
     """
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, np.ndarray):
         return array_to_wire(value, encoding)
     if isinstance(value, np.generic):
@@ -117,24 +121,38 @@ def from_wire(kind: type[Record], packed: Any) -> Record:
 
 
 def _build(kind: Any, packed: Any) -> Any:
-    if packed is None or kind is Any:
-        return packed
+    return packed if packed is None else _builder(kind)(packed)
+
+
+@functools.cache
+def _builder(kind: Any) -> Callable[[Any], Any]:
+    """Return what rebuilds a value of a kind; looked up once for each kind."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        return _build(next(k for k in inner if k is not type(None)), packed)
+        return _builder(next(k for k in inner if k is not type(None)))
     if origin is np.ndarray or kind is np.ndarray:
-        return array_from_wire(packed)
+        return array_from_wire
     if origin is tuple:
-        kinds = [inner[0]] * len(packed) if inner[-1] is Ellipsis else inner
-        return tuple(_build(k, item) for k, item in zip(kinds, packed, strict=True))
+        return _tuple_builder(inner)
     if origin is not None and issubclass(origin, Mapping):
-        return {key: _build(inner[1], item) for key, item in packed.items()}
+        item = inner[1]
+        return lambda packed: {key: _build(item, each) for key, each in packed.items()}
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        known = {f.name for f in dataclasses.fields(kind)}
         made: Any = kind
-        return made(**{k: _build(hints[k], v) for k, v in packed.items() if k in known})
-    return packed
+        hints = typing.get_type_hints(kind)
+        known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+        return lambda packed: made(
+            **{k: _build(known[k], v) for k, v in packed.items() if k in known}
+        )
+    return lambda packed: packed
+
+
+def _tuple_builder(inner: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if inner[-1] is Ellipsis:
+        return lambda packed: tuple(_build(inner[0], item) for item in packed)
+    return lambda packed: tuple(
+        _build(kind, item) for kind, item in zip(inner, packed, strict=True)
+    )
 
 
 def pack(answer: Any) -> bytes:

@@ -48,6 +48,10 @@ class LeaseRefused(AemtwinError, PermissionError):
     """The caller does not hold the right to act."""
 
 
+class AccessRefused(AemtwinError, PermissionError):
+    """The server does not admit this caller, or this call is not for its role."""
+
+
 class TruthRefused(AemtwinError, PermissionError):
     """The noise-free data was asked for, and this server does not give it."""
 

@@ -23,7 +23,7 @@ from aemtwin.errors import (
 )
 from aemtwin.instruments import checks
 from aemtwin.instruments.calls import Calls
-from aemtwin.instruments.jobs import Jobs
+from aemtwin.instruments.jobs import Jobs, done
 from aemtwin.instruments.lease import USUAL_S, Desk
 from aemtwin.instruments.ledger import Entry, Ledger
 from aemtwin.instruments.protocol import Lease, Request, split_rid
@@ -47,11 +47,9 @@ class Acting(Calls):
     """An instrument that does one operation at a time, and each request once.
 
     What a subclass says: `complete` and `refuse` check, `perform` acts, `left` tells
-    what a failure left behind, `now_s` the time; `can_repeat` whether an operation that
-    was begun and not ended may be done anew, which a twin can and nothing real may.
+    what a failure left behind, `now_s` the time; and `recover`, called when it can act,
+    what becomes of an operation that was begun and not ended because the process died.
     """
-
-    can_repeat = False
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -61,7 +59,7 @@ class Acting(Calls):
         )
         self._jobs = Jobs(self._do, ledger)
         self._stops = 0
-        self._plain = 0  # calls without a request id
+        self._plain = ledger.plain(PLAIN)  # calls without a request id
         self._busy = self._last = ""
 
     # What a subclass says
@@ -95,6 +93,27 @@ class Acting(Calls):
     def now_s(self) -> float:
         """Return the time on the instrument's clock, seconds."""
         raise NotImplementedError
+
+    def dose_of(self, request: Request) -> float:
+        """Return what a whole operation adds to the dose."""
+        return 0.0
+
+    def recover(self) -> None:
+        """End what was begun before this process came, and what nobody knows about.
+
+        It is not repeated: a real instrument may have done it. A twin, which has lost
+        its specimen with the process, does it instead.
+        """
+        for entry in self._ledger.unended():
+            call, rid = entry.request.call, entry.request.rid
+            error = Indeterminate(
+                f"{call} was begun as {rid}, and then the instrument's server died: "
+                "nobody knows whether it was done. Its whole dose is counted, and it "
+                "is not repeated. Look at the specimen; ask under another id if it is "
+                "needed."
+            )
+            dose = self.dose_of(entry.request)
+            self._ledger.end(entry, entry.begin_s, error=error, dose=dose)
 
     def soon(self, request: Request, within_s: float) -> bool:
         """Say whether an operation is sure to be over in so many seconds."""
@@ -160,16 +179,6 @@ class Acting(Calls):
         finally:
             self._busy, self._last = "", request.rid
 
-    def _give_up(self, entry: Entry, dose: float) -> None:
-        """End an operation that was begun before a restart and cannot be done anew."""
-        error = Indeterminate(
-            f"{entry.request.call} was begun as {entry.request.rid}, and then the "
-            "instrument's server died: nobody knows whether it was done. Its whole "
-            "dose is counted, and it is not repeated. Look at the specimen, and ask "
-            "under another id if it is needed."
-        )
-        self._ledger.end(entry, entry.begin_s, error=error, dose=dose)
-
     # The same without waiting in the call
 
     def submit(
@@ -191,10 +200,9 @@ class Acting(Calls):
         entry = self._at_once(asked, request, wait_s)
         if entry is None:
             entry = self._jobs.add(asked, request, wait_s)
-        told = self.status(rid)
         if entry is None:
-            return told
-        return {**told, "answer": answer_of(entry)}
+            return self.status(rid)
+        return {**done(entry), "answer": answer_of(entry)}
 
     def _at_once(self, asked: Asked, request: Request, wait_s: float) -> Entry | None:
         """Do what takes no longer than the caller waits, if it is nobody's turn."""

@@ -100,10 +100,7 @@ class Jobs:
             return {"rid": rid, "status": "refused", "error": said}
         if entry is None:
             return {"rid": rid, "status": "unknown"}
-        told: dict[str, Any] = {"rid": rid, "status": _ended(entry), **_when(entry)}
-        if entry.error is not None:
-            told["error"] = [entry.error.code, str(entry.error)]
-        return told
+        return done(entry)
 
     def result(self, rid: str, wait_s: float) -> Entry:
         """Return the entry of a request that is over, after `wait_s` at most.
@@ -173,6 +170,14 @@ class Jobs:
                         del self._refused[next(iter(self._refused))]
                 del self._open[job.request.rid]
             job.over.set()
+
+
+def done(entry: Entry) -> dict[str, Any]:
+    """Tell how it stands with a request that is over."""
+    told = {"rid": entry.request.rid, "status": _ended(entry), **_when(entry)}
+    if entry.error is not None:
+        told["error"] = [entry.error.code, str(entry.error)]
+    return told
 
 
 def _when(entry: Entry) -> dict[str, Any]:

@@ -139,6 +139,25 @@ class Ledger:
             after = block[-1].number
         return found
 
+    def unended(self) -> list[Entry]:
+        """Return what was begun and not ended, of the last entries: by a death."""
+        return [e for e in self._after(self._count - BLOCK, BLOCK) if e.end_s is None]
+
+    def plain(self, prefix: str) -> int:
+        """Return the first number that no id beginning with `prefix` has had."""
+        with self._lock:
+            ids = [e.request for e in self._recent.values()]
+            if self._archive is not None:
+                rows = self._archive.rows(
+                    "SELECT rid FROM operation WHERE rid >= ? AND rid < ? "
+                    "ORDER BY n DESC LIMIT 1",
+                    prefix,
+                    prefix[:-1] + chr(ord(prefix[-1]) + 1),
+                )
+                ids += [Request("", rid, {}) for (rid,) in rows]
+        steps = [one.address[0] for one in ids if one.rid.startswith(prefix)]
+        return max(steps, default=-1) + 1
+
     def about(self, key: str) -> Any:
         """Return what was last noted under `key`, or None."""
         with self._lock:
@@ -339,8 +358,7 @@ def _event(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False)
+_json = json.JSONEncoder(allow_nan=False).encode  # made once: it is called often
 
 
 def _short(arguments: Mapping[str, Any]) -> str:

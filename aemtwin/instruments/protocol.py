@@ -254,8 +254,14 @@ class Instrument(Protocol):
         """End what is under way; anyone may, at any time."""
         ...
 
-    def events(self, after: int = 0) -> list[dict[str, Any]]:
-        """Return what the instrument has done, from entry number `after` on."""
+    def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
+        """Return what the instrument has done since entry number `after`.
+
+        Args:
+            after: The number of the last entry that is known already; 0: from the
+                beginning.
+            most: How many entries at most; None: all.
+        """
         ...
 
     # The same operations without waiting in the call

@@ -56,8 +56,6 @@ class Twin(Acting):
         release: What `close` calls to let go of the sample's file.
     """
 
-    can_repeat = True  # chance is addressed: done anew, it gives the same
-
     def __init__(
         self,
         sample: Sample,
@@ -96,13 +94,13 @@ class Twin(Acting):
         self._clock = Clock(real_time=real_time)
         super().__init__(Ledger(ledger, self._spec.identity))
         self._start()
-        self._rebuild()
+        self.recover()
 
     def _start(self) -> None:
         """Stand as at time zero."""
         self._probe.start()
         self._clock.now_s = 0.0
-        self._plain = 0  # calls without a request id
+        self._plain = self._ledger.plain(PLAIN)
         self._busy = self._last = ""
 
     # What never waits for an operation
@@ -133,8 +131,11 @@ class Twin(Acting):
         self._clock.stop()
         return self.state()
 
-    def events(self, after: int = 0) -> list[dict[str, Any]]:
-        return self._ledger.events(checks.whole("events", "after", after, 0, 2**62))
+    def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
+        after = checks.whole("events", "after", after, 0, 2**62)
+        if most is not None:
+            most = checks.whole("events", "most", most, 1, 2**62)
+        return self._ledger.events(after, most)
 
     def truth(
         self,
@@ -233,7 +234,10 @@ class Twin(Acting):
         dose = self._probe.abandon(request, window, share)
         return {"dose": dose, "position": self._probe.position.tolist()}
 
-    def _rebuild(self) -> None:
+    def dose_of(self, request: Request) -> float:
+        return self._probe.dose_of(request)
+
+    def recover(self) -> None:
         """Perform once more what the ledger's file holds.
 
         What was begun and not ended, because the process died, is done now: it adds the
@@ -244,8 +248,6 @@ class Twin(Acting):
         """
         real_time, self._clock.real_time = self._clock.real_time, False
         for entry in self._ledger:
-            if entry.request.rid.startswith(PLAIN):
-                self._plain = max(self._plain, entry.request.address[0] + 1)
             if entry.end_s is None:
                 self._bring_about(entry)
             else:

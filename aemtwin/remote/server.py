@@ -1,9 +1,9 @@
 """An instrument behind a Pyro4 URI: one object, `Instrument_Server`, for all clients.
 
-Our own client speaks msgpack, a plain `Pyro4.Proxy` serpent; the daemon accepts these
-two and nothing else, and tells them apart call by call. Semantics (ids, ledger, order)
-are the instrument's own; here is only the door.
-`aemtwin.remote.client` is the other side.
+Our own client speaks msgpack, a plain `Pyro4.Proxy` serpent; each call is answered in
+the serializer in which it came. What the calls mean (ids, ledger, leases, order) is the
+instrument's own; here is who may call what. Who comes in at all is up to
+`aemtwin.remote.door`; `aemtwin.remote.client` is the other side.
 """
 
 from __future__ import annotations
@@ -12,29 +12,41 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import Pyro4
-from Pyro4.util import SerpentSerializer
-
 from aemtwin.codec import require_encoding, to_wire
-from aemtwin.errors import AemtwinError, NotSupported, OutOfRange, TruthRefused
-from aemtwin.instruments.protocol import Instrument
-from aemtwin.remote.wire import error_for_plain, register_errors
+from aemtwin.errors import (
+    AccessRefused,
+    LeaseRefused,
+    NotSupported,
+    OutOfRange,
+    TruthRefused,
+)
+from aemtwin.instruments.protocol import Instrument, Lease
+from aemtwin.remote.door import Door, Session
+from aemtwin.remote.keys import ROLES, server_context
 
 log = logging.getLogger(__name__)
 
 OBJECT_ID = "Instrument_Server"
-SERIALIZERS = frozenset({"msgpack", "serpent"})
+LOOKING = ("describe", "state", "duration", "events", "status", "fetch", "truth")
+ACTING = ("configure", "move_to", "scan", "trace", "measure", "pulse", "submit")
+HOLDING = ("lease", "renew", "release")
+NEEDS = {  # the least role of each call; anybody may stop
+    **dict.fromkeys((*LOOKING, "stop"), "observe"),
+    **dict.fromkeys((*ACTING, *HOLDING), "operate"),
+    "evict": "admin",
+}
+ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
+EVENTS = 500  # at most in one answer
+WAIT_S = 10.0  # a call does not wait longer for what was submitted
+BOUND_S = 30.0  # a lease of a connection ends so long after its last call that acts
 
 
-@Pyro4.expose
-@Pyro4.behavior(instance_mode="single")
 class InstrumentServer:
-    """What a client may call; every answer is made of builtins.
+    """Answers the calls of sessions; every answer is made of builtins.
 
     Arrays are `{"shape", "dtype", "data", "units"}` with `data` as bytes; a plain
     client that prefers nested lists says `encoding="list"`.
@@ -42,78 +54,101 @@ class InstrumentServer:
 
     def __init__(self, instrument: Instrument, *, truth: bool) -> None:
         self._instrument, self._truth = instrument, truth
+        self._lock = threading.Lock()
+        self._bound: dict[str, Lease] = {}  # whose connections -> their lease
+        self._given: dict[str, Lease] = {}  # the same, of those that asked for one
+        self._there: dict[str, int] = {}  # whose -> how many connections
 
-    def describe(self, encoding: str = "bytes") -> Any:
-        """See `Instrument.describe`."""
-        return self._answer(encoding, self._instrument.describe)
+    def answer(
+        self, session: Session, call: str, args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Answer one call of a session.
 
-    def state(self, encoding: str = "bytes") -> Any:
-        """See `Instrument.state`."""
-        return self._answer(encoding, self._instrument.state)
+        Raises:
+            AccessRefused: If it is not for the session's role.
+            AemtwinError: Whatever the instrument raises.
+        """
+        self._require_role(session, call)
+        encoding = kwargs.pop("encoding", "bytes") if call in ENCODED else "bytes"
+        encoding = require_encoding(encoding)
+        if call in ACTING:
+            kwargs["token"] = self._token(session, kwargs.get("token"))
+        elif call == "lease":
+            return to_wire(self._lease(session, *args, **kwargs))
+        elif call == "events":
+            return self._events(*args, **kwargs)
+        elif call == "truth":
+            return to_wire(self._tell_truth(*args, **kwargs), encoding)
+        if call in ("submit", "fetch"):
+            if (wait_s := kwargs.get("wait_s")) is not None:
+                kwargs["wait_s"] = min(wait_s, WAIT_S)
+        return to_wire(getattr(self._instrument, call)(*args, **kwargs), encoding)
 
-    def configure(self, *args: Any, **kwargs: Any) -> Any:
-        """See `Instrument.configure`."""
-        return self._answer("bytes", self._instrument.configure, *args, **kwargs)
+    def left(self, session: Session) -> None:
+        """Free what was bound to a connection that ended."""
+        with self._lock:
+            mine = _key(session)
+            self._there[mine] = self._there.get(mine, 0) - 1
+            if self._there[mine] > 0:
+                return
+            del self._there[mine]
+            self._given.pop(mine, None)  # it lasts as long as it is renewed
+            lease = self._bound.pop(mine, None)
+        if lease is not None:
+            self._instrument.release(lease.token)
 
-    def move_to(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.move_to`."""
-        return self._answer(encoding, self._instrument.move_to, *args, **kwargs)
+    def came(self, session: Session) -> None:
+        """Count a connection that came in."""
+        with self._lock:
+            self._there[_key(session)] = self._there.get(_key(session), 0) + 1
 
-    def scan(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.scan`."""
-        return self._answer(encoding, self._instrument.scan, *args, **kwargs)
+    def _require_role(self, session: Session, call: str) -> None:
+        needed, role = NEEDS[call], session.caller.role
+        if ROLES.index(role) >= ROLES.index(needed):
+            return
+        error = AccessRefused(
+            f"{call} is for the role {needed!r}, and {session.caller.name!r} has "
+            f"{role!r}. Ask whoever keeps the keys for a certificate with that role."
+        )
+        log.warning("%s: %s", session.who, error)
+        tell = getattr(self._instrument, "refused", None)
+        if tell is not None:
+            tell(session.who, call, str(error))
+        raise error
 
-    def trace(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.trace`."""
-        return self._answer(encoding, self._instrument.trace, *args, **kwargs)
+    def _token(self, session: Session, token: str | None) -> str | None:
+        """Return the token of a call: its own, or that of its connection."""
+        if token is not None or not hasattr(self._instrument, "lease"):
+            return token
+        with self._lock:
+            lease = self._bound.get(_key(session))
+            if lease is not None:
+                try:
+                    self._instrument.renew(lease.token)
+                    return lease.token
+                except LeaseRefused:  # it was silent for long
+                    del self._bound[_key(session)]
+            lease = self._instrument.lease(BOUND_S, session.who)
+            self._bound[_key(session)] = lease
+            return lease.token
 
-    def measure(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.measure`."""
-        return self._answer(encoding, self._instrument.measure, *args, **kwargs)
+    def _lease(self, session: Session, ttl_s: float = 10.0, holder: str = "") -> Lease:
+        """Give a lease; what the same client has already makes way for it.
 
-    def pulse(self, *args: Any, **kwargs: Any) -> Any:
-        """See `Instrument.pulse`."""
-        return self._answer("bytes", self._instrument.pulse, *args, **kwargs)
+        So it may ask again where the answer was lost.
+        """
+        who = f"{holder[:80]} ({session.who})" if holder else session.who
+        with self._lock:
+            for held in (self._bound, self._given):
+                if (lease := held.pop(_key(session), None)) is not None:
+                    self._instrument.release(lease.token)
+            lease = self._instrument.lease(ttl_s, who)
+            self._given[_key(session)] = lease
+            return lease
 
-    def duration(self, operation: Any) -> Any:
-        """See `Instrument.duration`."""
-        return self._answer("bytes", self._instrument.duration, operation)
-
-    def stop(self, encoding: str = "bytes") -> Any:
-        """See `Instrument.stop`."""
-        return self._answer(encoding, self._instrument.stop)
-
-    def events(self, after: int = 0) -> Any:
-        """See `Instrument.events`."""
-        return self._answer("bytes", self._instrument.events, after)
-
-    def submit(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.submit`."""
-        return self._answer(encoding, self._instrument.submit, *args, **kwargs)
-
-    def status(self, rid: str) -> Any:
-        """See `Instrument.status`."""
-        return self._answer("bytes", self._instrument.status, rid)
-
-    def fetch(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """See `Instrument.fetch`."""
-        return self._answer(encoding, self._instrument.fetch, *args, **kwargs)
-
-    def lease(self, *args: Any, **kwargs: Any) -> Any:
-        """See `Instrument.lease`."""
-        return self._answer("bytes", self._instrument.lease, *args, **kwargs)
-
-    def renew(self, token: str) -> Any:
-        """See `Instrument.renew`."""
-        return self._answer("bytes", self._instrument.renew, token)
-
-    def release(self, token: str) -> Any:
-        """See `Instrument.release`."""
-        return self._answer("bytes", self._instrument.release, token)
-
-    def truth(self, *args: Any, encoding: str = "bytes", **kwargs: Any) -> Any:
-        """Return the stored data, where the server was told to give it."""
-        return self._answer(encoding, self._tell_truth, *args, **kwargs)
+    def _events(self, after: int = 0, most: int | None = None) -> Any:
+        most = EVENTS if most is None else min(most, EVENTS)
+        return to_wire(self._instrument.events(after, most))
 
     def _tell_truth(self, *args: Any, **kwargs: Any) -> Any:
         tell = getattr(self._instrument, "truth", None)
@@ -126,39 +161,9 @@ class InstrumentServer:
             )
         return tell(*args, **kwargs)
 
-    def _answer(
-        self, encoding: str, call: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Any:
-        try:
-            return to_wire(call(*args, **kwargs), require_encoding(encoding))
-        except AemtwinError as error:
-            plain = (
-                Pyro4.current_context.serializer_id == SerpentSerializer.serializer_id
-            )
-            if plain:
-                raise error_for_plain(error) from None
-            raise
 
-
-class _Daemon(Pyro4.Daemon):  # type: ignore[misc]
-    """A daemon that knows its connections, so that closing it closes them."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host=host, port=port)
-        self.open: set[Any] = set()
-
-    def validateHandshake(self, conn: Any, data: Any) -> Any:
-        self.open.add(conn)
-        return super().validateHandshake(conn, data)
-
-    def clientDisconnect(self, conn: Any) -> None:
-        self.open.discard(conn)
-
-    def hang_up(self) -> None:
-        """End all connections; whoever waits for an answer asks again elsewhere."""
-        for connection in list(self.open):
-            with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+def _key(session: Session) -> str:
+    return session.client or f"connection {session.number}"
 
 
 class Server:
@@ -168,24 +173,17 @@ class Server:
         uri: What a client connects to.
     """
 
-    def __init__(self, daemon: Any, uri: str) -> None:
-        self._daemon, self.uri = daemon, uri
-        self._thread = threading.Thread(
-            target=daemon.requestLoop, name=f"aemtwin {uri}", daemon=True
-        )
-        self._thread.start()
+    def __init__(self, door: Door, uri: str) -> None:
+        self._door, self.uri = door, uri
 
     def close(self) -> None:
         """Stop answering, connected clients too. Safe to call twice."""
-        if self._thread.is_alive():
-            self._daemon.shutdown()
-            self._daemon.hang_up()
-            self._thread.join(timeout=5)
+        self._door.close()
 
     def wait(self) -> None:
         """Block until the server is closed."""
-        while self._thread.is_alive():
-            self._thread.join(timeout=0.5)
+        while self._door.open:
+            self._door.wait(0.5)
 
     def __enter__(self) -> Server:
         return self
@@ -205,18 +203,23 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     truth: bool = False,
+    keys: str | Path | None = None,
+    serpent: bool | None = None,
 ) -> Server:
-    """Put an instrument behind a URI, in a thread of this process.
+    """Put an instrument behind a URI, in threads of this process.
 
     Args:
         instrument: A twin, or whatever else satisfies the protocol.
-        host: A loopback address. Beyond this machine the channel would need
-            encryption and credentials, which it does not have: tunnel it instead.
+        host: Where to listen; beyond a loopback address only with `keys`.
         port: 0 for a free one.
         truth: Whether clients may ask for the noise-free data, to score runs.
+        keys: The folder of the server's certificate (`aemtwin keys`): everybody must
+            then show one of the same authority, and may do what its role says.
+        serpent: Whether plain Pyro4 clients, which speak it, are served. Default: on
+            a loopback address.
 
     Raises:
-        NotSupported: If `host` is not a loopback address.
+        NotSupported: If `host` is not a loopback address and there are no keys.
         OutOfRange: If the port cannot be had.
 
     >>> import aemtwin
@@ -224,35 +227,51 @@ def serve(
     ...     aemtwin.connect(server.uri).describe().kind
     'afm'
     """
-    if not _is_loopback(host):
+    local = is_loopback(host)
+    if not local and keys is None:
         raise NotSupported(
-            f"serve got host {host!r}; only a loopback address (127.0.0.1, localhost, "
-            "::1) is allowed, since the channel is not encrypted or authenticated. "
-            "Reach it from elsewhere through a tunnel, such as ssh -L."
+            f"serve got host {host!r}, which others can reach, and no keys. Make some "
+            "with `aemtwin keys FOLDER` and serve with --keys FOLDER/server, stay on a "
+            "loopback address (127.0.0.1, localhost, ::1), or reach it through a "
+            "tunnel, such as ssh -L."
         )
-    if not 0 <= port < 2**16:  # before there is a socket that nobody would close
+    if not 0 <= port < 2**16:
         raise OutOfRange(
             f"serve got port {port}; ports go from 1 to 65535. Choose another port, or "
             "0 for a free one."
         )
-    register_errors()
-    before = Pyro4.config.SERIALIZERS_ACCEPTED
-    Pyro4.config.SERIALIZERS_ACCEPTED = set(SERIALIZERS)  # read by Daemon when made
+    context = None if keys is None else server_context(keys)
     try:
-        daemon = _Daemon(host, port)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise OutOfRange(
             f"serve cannot listen on {host}:{port} ({error}). Choose another port, or "
             "0 for a free one."
         ) from None
-    finally:
-        Pyro4.config.SERIALIZERS_ACCEPTED = before
-    uri = str(daemon.register(InstrumentServer(instrument, truth=truth), OBJECT_ID))
+    answers = InstrumentServer(instrument, truth=truth)
+    door = Door(
+        listener,
+        OBJECT_ID,
+        sorted(NEEDS),
+        answers.answer,
+        came=answers.came,
+        left=answers.left,
+        context=context,
+        serpent=local if serpent is None else serpent,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    uri = f"PYRO:{OBJECT_ID}@{shown}:{listener.getsockname()[1]}"
     log.info("serving %s at %s", instrument.describe().name, uri)
-    return Server(daemon, uri)
+    return Server(door, uri)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
     if host == "localhost":
         return True
     try:

@@ -142,16 +142,6 @@ def test_other_serializers_are_refused(server, serializer):
             proxy.state()
 
 
-def test_the_daemon_accepts_neither_pickle_nor_marshal(server):
-    accepted = server._daemon._Daemon__serializer_ids
-    from Pyro4.util import MsgpackSerializer, SerpentSerializer
-
-    assert accepted == {
-        SerpentSerializer.serializer_id,
-        MsgpackSerializer.serializer_id,
-    }
-
-
 def test_all_clients_see_one_microscope(server, plain):
     client = aemtwin.connect(server.uri)
     client.move_to((100e-9, 200e-9))

@@ -1,0 +1,137 @@
+"""A socket that carries frames: patient between them, not within one.
+
+Both sides use it. What is counted is the time since a frame began, and from one piece
+of it to the next: who waits for an answer, or has nothing to ask, is not cut.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from contextlib import suppress
+
+from aemtwin.remote import guard
+
+FRAME_S = 10.0  # for a frame, once it has begun
+PIECE = 1 << 20  # bytes that are sent, or room that is made, at a time
+FIRST = 8192  # bytes that are asked for at once: a whole request, as a rule
+
+
+class Closed(ConnectionError):
+    """The other side has closed the connection, or it broke."""
+
+
+class Silent(TimeoutError):
+    """The other side said nothing in the time that it had."""
+
+
+class Connection:
+    """One connection; one thread at a time reads from it, one writes.
+
+    Args:
+        sock: Connected; with TLS or without.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._held = b""  # came with the last frame, and belongs to the next
+        self.begun = False  # a frame is being received
+
+    def receive(
+        self,
+        check: guard.Check,
+        *,
+        wait_s: float | None = None,
+        frame_s: float = math.inf,
+    ) -> tuple[guard.Header, memoryview]:
+        """Return the next frame, its payload unread if its head is refused.
+
+        Args:
+            check: Looks at the head; raises where no more of it shall be read.
+            wait_s: How long it may be until it begins; None: for ever.
+            frame_s: How long it may take from there; whatever that is, none of its
+                pieces may take longer than `FRAME_S`.
+
+        Raises:
+            Closed: If the connection ended.
+            Silent: If the time is over.
+        """
+        self.begun = bool(self._held)
+        data = self._held or self._some(FIRST, wait_s)
+        self.begun = True
+        until = time.monotonic() + frame_s
+        while len(data) < guard.HEADER:
+            data += self._some(FIRST, _left(until))
+        head = check(data[: guard.HEADER])
+        begin = guard.HEADER + head.ignored
+        size = begin + head.size
+        if len(data) < size:
+            whole = self._rest(data, size, until)
+            self._held = b""
+        else:
+            whole, self._held = memoryview(data)[:size], data[size:]
+        return head, whole[begin:]
+
+    def send(self, data: bytes, *, piece_s: float = FRAME_S) -> None:
+        """Send all of `data`, each piece in `piece_s` at most.
+
+        Raises:
+            Closed: If the connection ended.
+            Silent: If the other side does not read.
+        """
+        try:
+            self.sock.settimeout(piece_s)
+            if len(data) <= PIECE:
+                self.sock.sendall(data)
+                return
+            view = memoryview(data)
+            while view:
+                view = view[self.sock.send(view[:PIECE]) :]
+        except TimeoutError:
+            raise Silent(f"Nothing could be sent for {piece_s:g} s.") from None
+        except OSError as error:
+            raise Closed(str(error)) from error
+
+    def _some(self, size: int, wait_s: float | None) -> bytes:
+        try:
+            self.sock.settimeout(None if wait_s is None else max(wait_s, 1e-3))
+            data = self.sock.recv(size)
+        except TimeoutError:
+            raise Silent(f"Nothing came for {wait_s:.3g} s.") from None
+        except OSError as error:
+            raise Closed(str(error)) from error
+        if not data:
+            raise Closed("The other side closed the connection.")
+        return data
+
+    def _rest(self, data: bytes, size: int, until: float) -> memoryview:
+        """Receive the rest of a frame; room is made as it comes, not as it is said."""
+        frame = bytearray(data)
+        have = len(data)
+        while have < size:
+            if have == len(frame):
+                frame.extend(bytes(min(size - have, max(have, PIECE))))
+            try:
+                self.sock.settimeout(_left(until))
+                with memoryview(frame) as room:
+                    count = self.sock.recv_into(room[have:])
+            except TimeoutError:
+                raise Silent(f"A frame ended after {have} of {size} bytes.") from None
+            except OSError as error:
+                raise Closed(str(error)) from error
+            if not count:
+                raise Closed(f"A frame ended after {have} of {size} bytes.")
+            have += count
+        return memoryview(frame)
+
+    def close(self) -> None:
+        """End it; whoever waits in `receive` gets `Closed`."""
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self.sock.close()
+
+
+def _left(until: float) -> float:
+    return min(max(until - time.monotonic(), 1e-3), FRAME_S)
