@@ -92,6 +92,14 @@ class SpotSpent(DoseRefused):
     """This place would get more than it may; elsewhere there may be some left."""
 
 
+class BudgetSpent(AemtwinError, PermissionError):
+    """The operation would go beyond what the server's operator lets be spent."""
+
+
+class TooFast(AemtwinError, BlockingIOError):
+    """More operations in a short time than the server takes; it says when to ask."""
+
+
 class BadFile(AemtwinError, OSError):
     """A file that cannot be read as what it should be."""
 

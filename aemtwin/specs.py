@@ -123,6 +123,8 @@ class Limits:
     points: int  # pixels of a frame, points of a trace
     dose: float | None = None  # in all, in `dose_units`; None: no budget
     dose_per_m2: float | None = None  # at any place, in `dose_units` per square metre
+    # what the operator of a server allows, JSON values by name; empty: nothing more
+    allowed: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

@@ -117,15 +117,21 @@ def position(call: str, value: object, bounds: Bounds) -> list[float]:
     return [float(v) for v in array]
 
 
-def require_inside(call: str, points: NDArray[np.float64], bounds: Bounds) -> None:
-    """Refuse points (k, 2) outside `bounds`, metres."""
+def require_inside(
+    call: str,
+    points: NDArray[np.float64],
+    bounds: Bounds,
+    who: str = "the probe reaches",
+    where: str = "describe().bounds",
+) -> None:
+    """Refuse points (k, 2) outside `bounds`, metres; say `who` and `where`."""
     for i, (axis, (low, high)) in enumerate(zip("xy", bounds, strict=True)):
         wrong = ~((points[:, i] >= low) & (points[:, i] <= high))
         if wrong.any():
             value = float(points[:, i][wrong][0])
             raise OutOfRange(
-                f"{call} got {axis} = {value:.9g} m; the probe reaches {low:.9g} to "
-                f"{high:.9g} m. Keep positions inside describe().bounds."
+                f"{call} got {axis} = {value:.9g} m; {who} {low:.9g} to "
+                f"{high:.9g} m. Keep positions inside {where}."
             )
 
 
