@@ -138,7 +138,8 @@ def _checked(name: str, value: Any) -> Any:
     """Return a limit as floats and tuples."""
     said = f"{TABLE}.{name}"
     if name == "position":
-        box = checks.region(TABLE, value, ((0.0, 0.0), (0.0, 0.0)))
+        array = checks.floats(TABLE, name, value, "(2, 2)", 2)
+        box = checks.region(TABLE, array, ((0.0, 0.0), (0.0, 0.0)))
         return tuple((low, high) for low, high in box)
     if name == "bias_V":
         pair = checks.floats(TABLE, name, value, "(2,)", 1).tolist()
