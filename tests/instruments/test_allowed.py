@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +105,9 @@ def test_a_file_without_the_table_is_refused(tmp_path, text):
 def test_a_file_that_is_not_there_serves_nothing(tmp_path):
     with pytest.raises(BadFile, match="Nothing is served"):
         read_allowed(tmp_path / "none.toml")
+
+
+def test_the_example_of_the_documentation_states_every_limit(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "channels.md"
+    found = re.search(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert tuple(read_allowed(written(tmp_path, found[1])).told()) == NAMES

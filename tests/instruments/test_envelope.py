@@ -599,3 +599,31 @@ def test_limits_that_find_nothing_to_limit_are_named():
     assert set(Envelope(small_twin().describe(), limits).idle) == {
         *("current_A", "slew_V_s")
     }
+
+
+def test_what_is_counted_is_what_a_twin_did():
+    twin = small_twin()
+    spec = twin.describe()
+    (left, right), (low, high) = spec.bounds
+    side = (high - low) * 0.3
+    middle = ((left + right) / 2, (low + high) / 2)
+    region = tuple((m - side / 2, m + side / 2) for m in middle)
+    envelope = Envelope(spec, Allowed(position=region))
+
+    def act(call, **given_):
+        arguments = planning.complete(spec, twin._kind, call, given_)
+        asked = Request(call, "t/1/x", arguments)
+        state = twin.state()
+        dose = planning.dose_of(twin._kind, state.settings, call, arguments)
+        envelope.count(envelope.require(asked, state.settings, state.position, dose))
+        return getattr(twin, call)(**given_)
+
+    act("move_to", position=middle)
+    for turn in (0.0, math.pi / 2, math.pi, -math.pi / 2):
+        act("scan", region=region, shape=(4, 4), rotation=turn)
+        act("measure", dwell_s=0.2)  # at a corner, where turning may have rounded
+    act("trace", points=[middle, (region[0][0], region[1][1])], dwell_s=0.1)
+    act("configure", speed_m_s=1e-6)
+    state, totals = twin.state(), envelope.totals()
+    assert totals["dose"] == pytest.approx(state.dose, rel=1e-12)
+    assert totals["operations"] == state.operations
