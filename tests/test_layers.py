@@ -39,6 +39,8 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "codec",
         "instruments.protocol",
         "instruments.calls",
+        "instruments.acting",
+        "instruments.allowed",
         "instruments.ledger",
     ),
     "drivers": (

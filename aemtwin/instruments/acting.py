@@ -22,14 +22,19 @@ from aemtwin.errors import (
     OperationStopped,
 )
 from aemtwin.instruments import checks
+from aemtwin.instruments.allowed import Allowed
 from aemtwin.instruments.calls import Calls
+from aemtwin.instruments.entries import Entry
+from aemtwin.instruments.envelope import Envelope, Spent
 from aemtwin.instruments.jobs import Jobs, done
 from aemtwin.instruments.lease import USUAL_S, Desk
-from aemtwin.instruments.ledger import Entry, Ledger
+from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.protocol import Lease, Request, split_rid
+from aemtwin.specs import InstrumentSpec
 
 PLAIN = "server/"  # what the ids of calls without one begin with
 FENCE = "fence"  # what the ledger remembers the number of leases under
+TOTALS = "totals"  # what it remembers budgets under, with each entry
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,9 @@ class Acting(Calls):
     what becomes of an operation that was begun and not ended because the process died.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, spec: InstrumentSpec, ledger: Ledger) -> None:
+        self._spec, self._ledger = spec, ledger
+        self._envelope: Envelope | None = None
         self._acting = threading.RLock()  # one operation at a time
         self._desk = Desk(
             ledger.about(FENCE) or 0, lambda fence: ledger.note(FENCE, fence)
@@ -61,6 +67,29 @@ class Acting(Calls):
         self._stops = 0
         self._plain = ledger.plain(PLAIN)  # calls without a request id
         self._busy = self._last = ""
+
+    def describe(self) -> InstrumentSpec:
+        return self._spec
+
+    def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
+        after = checks.whole("events", "after", after, 0, 2**62)
+        if most is not None:
+            most = checks.whole("events", "most", most, 1, 2**62)
+        return self._ledger.events(after, most)
+
+    def limit(self, allowed: Allowed) -> tuple[str, ...]:
+        """Refuse from now on what is beyond `allowed`; call it before serving.
+
+        Budgets go on where the ledger's last entry left them.
+
+        Returns:
+            The names of limits that find nothing to limit here.
+        """
+        with self._acting:
+            envelope = Envelope(self._spec, allowed)
+            envelope.restore(self._ledger.told(TOTALS) or {})
+            self._envelope, self._spec = envelope, envelope.spec
+        return envelope.idle
 
     # What a subclass says
 
@@ -154,15 +183,27 @@ class Acting(Calls):
                     "for its turn. Nothing was done; ask again."
                 )
             self.refuse(request)
+            spent = self._require_allowed(request)
             lease = self._desk.begin(asked.call, asked.token)
             try:
-                told = {} if lease is None else {"holder": lease.holder}
+                told: dict[str, Any] = {} if lease is None else {"holder": lease.holder}
+                if self._envelope is not None:
+                    told[TOTALS] = self._envelope.totals(spent)
                 entry = self._ledger.begin(request, self.now_s(), told)
+                if self._envelope is not None and spent is not None:
+                    self._envelope.count(spent)
                 self._plain += asked.rid is None
                 self._bring_about(entry)
             finally:
                 self._desk.end(lease)
             return entry
+
+    def _require_allowed(self, request: Request) -> Spent | None:
+        """Refuse what the server's operator does not allow; change nothing."""
+        if self._envelope is None:
+            return None
+        state, dose = self.state(), self.dose_of(request)
+        return self._envelope.require(request, state.settings, state.position, dose)
 
     def _bring_about(self, entry: Entry) -> None:
         """Do what an entry says and end it; a stop ends it too."""
@@ -232,6 +273,14 @@ class Acting(Calls):
 
     def release(self, token: str) -> None:
         self._desk.release(token)
+
+    def refused(self, who: str, call: str, why: str) -> None:
+        """Note that somebody was refused for who he is; `refusals` tells the last."""
+        self._ledger.refused(who, call, why)
+
+    def refusals(self) -> list[dict[str, str]]:
+        """Return who was refused lately, what and why, the last one first."""
+        return self._ledger.refusals()
 
     def evict(self) -> str:
         """Take the right to act from whoever has it, and return who that was."""

@@ -24,6 +24,8 @@ TABLES = (
     "CREATE TABLE operation (n INTEGER PRIMARY KEY, rid TEXT NOT NULL, "
     "call TEXT NOT NULL, arguments TEXT NOT NULL, begin_s REAL NOT NULL, end_s REAL, "
     "told TEXT NOT NULL, answer BLOB)",
+    "CREATE TABLE refusal (id INTEGER PRIMARY KEY, at TEXT, who TEXT, call TEXT, "
+    "why TEXT)",
     "CREATE INDEX by_rid ON operation (rid, n)",
 )
 NOTE = "REPLACE INTO about VALUES (?, ?)"

@@ -22,7 +22,8 @@ from aemtwin.errors import (
     OperationStopped,
     UnknownName,
 )
-from aemtwin.instruments.ledger import Entry, Ledger
+from aemtwin.instruments.entries import Entry
+from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.protocol import Request
 
 log = logging.getLogger(__name__)

@@ -14,41 +14,27 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aemtwin.codec import pack, size_of, unpack
-from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped, by_code
+from aemtwin.codec import size_of
+from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped
 from aemtwin.instruments.archive import COLUMNS, Archive
+from aemtwin.instruments.entries import Entry, begun, ended, event, read, whole
 from aemtwin.instruments.protocol import Request
 from aemtwin.instruments.summaries import fingerprint, summary
 
 log = logging.getLogger(__name__)
 
-TOLD = ("asked", "actual", "extent", "dose", "sha256", "error", "holder")
-"""What `events` tells of how an operation ended, where there is such a thing."""
-
 KEPT, KEPT_BYTES = 256, 2**25  # the last entries, with their answers, in memory
 BLOCK = 256  # entries that are read at a time
-LARGEST = 900_000_000  # bytes of an answer; SQLite takes 10^9 in a row
 BEGUN = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, NULL, ?, NULL)"
 ENDED = "UPDATE operation SET end_s = ?, told = ?, answer = ? WHERE n = ?"
+REFUSALS = 10_000  # that are remembered
+FORGET = "DELETE FROM refusal WHERE id <="
 WHOLE = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-@dataclass
-class Entry:
-    """One operation, from its begin to its end."""
-
-    number: int  # 1, 2, ... in the order of acting
-    request: Request
-    begin_s: float  # instrument's clock
-    end_s: float | None = None
-    answer: Any = None
-    error: AemtwinError | None = None
-    record: dict[str, Any] = field(default_factory=dict)  # what is told of it, as JSON
 
 
 class Ledger:
@@ -125,7 +111,7 @@ class Ledger:
                 "LIMIT 1",
                 rid,
             )
-        return _entry(rows[0], whole=True) if rows else None
+        return read(rows[0], complete=True) if rows else None
 
     def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
         """Return entries numbered above `after` as JSON values, `most` at most."""
@@ -135,7 +121,7 @@ class Ledger:
             block = self._after(after, min(BLOCK, most - len(found)))
             if not block:
                 break
-            found += [_event(entry) for entry in block]
+            found += [event(entry) for entry in block]
             after = block[-1].number
         return found
 
@@ -157,6 +143,44 @@ class Ledger:
                 ids += [Request("", rid, {}) for (rid,) in rows]
         steps = [one.address[0] for one in ids if one.rid.startswith(prefix)]
         return max(steps, default=-1) + 1
+
+    def told(self, key: str) -> Any:
+        """Return what the last entry that tells `key` tells of it, or None."""
+        with self._lock:
+            for entry in reversed(self._recent.values()):
+                if key in entry.record:
+                    return entry.record[key]
+            if self._archive is None:
+                return None
+            rows = self._archive.rows(
+                "SELECT told FROM operation WHERE told LIKE ? ORDER BY n DESC LIMIT 1",
+                f'%"{key}":%',
+            )
+        return json.loads(rows[0][0])[key] if rows else None
+
+    def refused(self, who: str, call: str, why: str) -> None:
+        """Note that somebody was refused for who he is."""
+        row = (
+            datetime.now().astimezone().isoformat(timespec="seconds"),
+            who,
+            call,
+            why,
+        )
+        with self._lock:
+            self._file().commit("INSERT INTO refusal VALUES (NULL, ?, ?, ?, ?)", [row])
+            self._file().commit(
+                f"{FORGET} (SELECT max(id) - {REFUSALS} FROM refusal)", [()]
+            )
+
+    def refusals(self) -> list[dict[str, str]]:
+        """Return who was refused, what and why, the last one first."""
+        columns = ("at", "who", "call", "why")
+        with self._lock:
+            if self._archive is None:
+                return []
+            listed = ", ".join(columns)
+            rows = self._archive.rows(f"SELECT {listed} FROM refusal ORDER BY id DESC")
+        return [dict(zip(columns, row, strict=True)) for row in rows]
 
     def about(self, key: str) -> Any:
         """Return what was last noted under `key`, or None."""
@@ -182,7 +206,7 @@ class Ledger:
             entry = Entry(self._count + 1, request, time_s, record=dict(told or {}))
             if self._path is not None:
                 self._write_late()
-                self._file().commit(BEGUN, [_begun(entry)], durable=True)
+                self._file().commit(BEGUN, [begun(entry)], durable=True)
             self._count += 1
             self.keep(entry)
             return entry
@@ -222,7 +246,7 @@ class Ledger:
                 return
             try:
                 self._write_late()
-                self._file().commit(ENDED, [_ended(entry)])
+                self._file().commit(ENDED, [ended(entry)])
             except BadFile as failure:  # it was done: who asked shall have the answer
                 self._late.append(entry)
                 log.error("%s ended, and that is not written: %s", entry, failure)
@@ -271,7 +295,7 @@ class Ledger:
 
     def _write_late(self) -> None:
         while self._late:
-            self._file().commit(ENDED, [_ended(self._late[0])])
+            self._file().commit(ENDED, [ended(self._late[0])])
             del self._late[0]
 
     def _make_room(self) -> None:
@@ -283,7 +307,7 @@ class Ledger:
         if self._path is None and leaving:
             for entry in leaving:
                 entry.record |= fingerprint(entry.answer)
-            self._file().commit(WHOLE, [_whole(entry) for entry in leaving])
+            self._file().commit(WHOLE, [whole(entry) for entry in leaving])
         for entry in leaving:
             self._bytes -= size_of(entry.answer)
             del self._recent[entry.number]
@@ -301,64 +325,13 @@ class Ledger:
                     after,
                     most,
                 )
-                found = [self._recent.get(row[0]) or _entry(row) for row in rows]
+                found = [self._recent.get(row[0]) or read(row) for row in rows]
             written = self._path is not None and self._archive is not None
             if not written and len(found) < most:
                 last = found[-1].number if found else after
                 fresh = [e for n, e in sorted(self._recent.items()) if n > last]
                 found += fresh[: most - len(found)]
             return found
-
-
-def _begun(entry: Entry) -> tuple[Any, ...]:
-    request = entry.request
-    arguments, told = _json(request.arguments), _json(entry.record)
-    return (entry.number, request.rid, request.call, arguments, entry.begin_s, told)
-
-
-def _ended(entry: Entry) -> tuple[Any, ...]:
-    packed = pack(entry.answer) if size_of(entry.answer) < LARGEST else None
-    return (entry.end_s, _json(entry.record), packed, entry.number)
-
-
-def _whole(entry: Entry) -> tuple[Any, ...]:
-    *begun, told = _begun(entry)
-    return (*begun, entry.end_s, told, _ended(entry)[2])
-
-
-def _entry(row: Sequence[Any], *, whole: bool = False) -> Entry:
-    """Return what a row tells; its answer only if it is asked for whole."""
-    number, rid, call, arguments, begin_s, end_s, told, answer = row
-    record = json.loads(told)
-    error = None
-    if "error" in record:
-        code, message = record["error"]
-        error = by_code().get(code, OperationStopped)(message)
-    elif whole and end_s is not None and answer is None:
-        error = BadFile(
-            f"The answer of {rid} was too large to be kept. Measure under another id, "
-            "in parts."
-        )
-    request = Request(call, rid, json.loads(arguments))
-    found = unpack(answer) if answer is not None else None
-    return Entry(number, request, begin_s, end_s, found, error, record)
-
-
-def _event(entry: Entry) -> dict[str, Any]:
-    if "sha256" not in entry.record and entry.end_s is not None:
-        entry.record |= fingerprint(entry.answer)
-    return {
-        "n": entry.number,
-        "rid": entry.request.rid,
-        "call": entry.request.call,
-        "arguments": dict(entry.request.arguments),
-        "begin_s": entry.begin_s,
-        "end_s": entry.end_s,
-        **{key: entry.record[key] for key in TOLD if key in entry.record},
-    }
-
-
-_json = json.JSONEncoder(allow_nan=False).encode  # made once: it is called often
 
 
 def _short(arguments: Mapping[str, Any]) -> str:

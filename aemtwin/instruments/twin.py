@@ -22,15 +22,15 @@ from aemtwin.instruments import checks, dose, planning
 from aemtwin.instruments.acting import PLAIN, Acting
 from aemtwin.instruments.clock import Clock
 from aemtwin.instruments.effects.base import Effect, Scene, hashed
+from aemtwin.instruments.entries import Entry
 from aemtwin.instruments.kinds import Kind
-from aemtwin.instruments.ledger import Entry, Ledger
+from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.probe import Probe
 from aemtwin.instruments.protocol import Request, State
 from aemtwin.instruments.recording import Make, Stated, describe, readers_of, remarks
 from aemtwin.instruments.summaries import fingerprint
 from aemtwin.measurement import Measurement
 from aemtwin.sample import Sample
-from aemtwin.specs import InstrumentSpec
 
 
 class Twin(Acting):
@@ -89,10 +89,10 @@ class Twin(Acting):
         spec = describe(sample, kind, name, told, make)
         notices = [*told.get("notices", ()), *remarks(Scene(sample, spec, seed), make)]
         identity = {**spec.identity, "notices": notices}
-        self._spec = replace(spec, identity=identity)
-        self._probe = Probe(sample, kind, self._spec, seed, make)
+        spec = replace(spec, identity=identity)
+        self._probe = Probe(sample, kind, spec, seed, make)
         self._clock = Clock(real_time=real_time)
-        super().__init__(Ledger(ledger, self._spec.identity))
+        super().__init__(spec, Ledger(ledger, spec.identity))
         self._start()
         self.recover()
 
@@ -104,9 +104,6 @@ class Twin(Acting):
         self._busy = self._last = ""
 
     # What never waits for an operation
-
-    def describe(self) -> InstrumentSpec:
-        return self._spec
 
     def state(self) -> State:
         return State(
@@ -130,12 +127,6 @@ class Twin(Acting):
         self.stop_waiting()
         self._clock.stop()
         return self.state()
-
-    def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
-        after = checks.whole("events", "after", after, 0, 2**62)
-        if most is not None:
-            most = checks.whole("events", "most", most, 1, 2**62)
-        return self._ledger.events(after, most)
 
     def truth(
         self,

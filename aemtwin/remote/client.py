@@ -9,15 +9,12 @@ simply asked again.
 from __future__ import annotations
 
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from aemtwin.codec import answer_from_wire, from_wire
@@ -28,12 +25,12 @@ from aemtwin.errors import (
     ProtocolMismatch,
     UnknownName,
     Unreachable,
-    WrongType,
     unknown,
 )
 from aemtwin.instruments.calls import Calls
 from aemtwin.instruments.protocol import Lease, State, split_rid
 from aemtwin.measurement import Measurement
+from aemtwin.remote.arguments import plain
 from aemtwin.remote.channel import Address, Channel
 from aemtwin.remote.holding import Holding
 from aemtwin.remote.keys import client_context, explain, keys_folder
@@ -45,7 +42,6 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 30.0  # for a server that says nothing, unless the caller says otherwise
 GREETING_S = 10.0  # for the first answer of all, at most
 WAIT_S = 2.0  # that one call waits for the end of an operation
-SENT = "biufcUS"  # kinds of dtype that travel as numbers or text; not dates or records
 PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # before asking again; then always the last
 
 
@@ -308,12 +304,11 @@ class RemoteInstrument(Calls):
 
         Without an id nobody can ask what became of it: it is not asked for again.
         """
-        plain = _plain(call, said)
         try:
             return self._acting.call(
                 call,
                 (),
-                plain,
+                plain(call, said),
                 timeout_s=self._timeout_s,
                 meanwhile=lambda: self._asking.call("state", timeout_s=self._timeout_s),
             )
@@ -345,9 +340,9 @@ class RemoteInstrument(Calls):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Callable[[float], Any]:
         """Return a question that can be asked more than once, with a time for each."""
-        plain = [_plain(call, value) for value in args]
-        named = _plain(call, kwargs or {})
-        return lambda timeout_s: channel.call(call, plain, named, timeout_s=timeout_s)
+        listed = [plain(call, value) for value in args]
+        named = plain(call, kwargs or {})
+        return lambda timeout_s: channel.call(call, listed, named, timeout_s=timeout_s)
 
     def _with_patience(self, asked: Callable[[float], Any], call: str) -> Any:
         """Ask until there is an answer, for as long as the server may be silent."""
@@ -372,41 +367,3 @@ class RemoteInstrument(Calls):
             f"No instrument answers {call} at {self.uri} ({error}). Check that the "
             "server runs (`aemtwin serve` prints its URI)."
         )
-
-
-def _plain(call: str, value: Any) -> Any:
-    """Turn arrays and NumPy numbers into builtins that msgpack carries.
-
-    Raises:
-        WrongType: If it is something that an instrument would not take either.
-    """
-    if type(value) in (float, bool, NoneType):  # nearly all there is
-        return value
-    plain = not isinstance(value, np.ndarray | np.generic) or value.dtype.kind in SENT
-    if isinstance(value, np.ndarray) and plain:
-        return _plain(call, value.tolist())
-    if isinstance(value, np.floating):
-        return float(value)
-    if isinstance(value, np.generic) and plain:
-        return value.item()
-    if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(call, item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(call, item) for item in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return math.inf if value > 0 else -math.inf  # beyond every limit
-    if isinstance(value, str):
-        return _text(value)
-    if value is None or isinstance(value, bool | int | float | complex):
-        return value
-    raise WrongType(
-        f"{call} got {str(value)[:60]!r} of type {type(value).__name__}. Give numbers, "
-        "strings, lists and arrays of numbers."
-    )
-
-
-def _text(value: str) -> str:
-    """Return text without the half characters that no wire carries."""
-    if value.isascii():
-        return value
-    return value.encode(errors="replace").decode()

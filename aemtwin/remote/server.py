@@ -24,6 +24,8 @@ from aemtwin.errors import (
     OutOfRange,
     TruthRefused,
 )
+from aemtwin.instruments.acting import Acting
+from aemtwin.instruments.allowed import Allowed, read_allowed
 from aemtwin.instruments.protocol import Instrument, Lease
 from aemtwin.remote.door import Door, Session
 from aemtwin.remote.keys import ROLES, server_context
@@ -32,11 +34,11 @@ log = logging.getLogger(__name__)
 
 OBJECT_ID = "Instrument_Server"
 LOOKING = ("describe", "state", "duration", "events", "status", "fetch", "truth")
-ACTING = ("configure", "move_to", "scan", "trace", "measure", "pulse", "submit")
+MOVING = ("configure", "move_to", "scan", "trace", "measure", "pulse", "submit")
 HOLDING = ("lease", "renew", "release")
 NEEDS = {  # the least role of each call; anybody may stop
     **dict.fromkeys((*LOOKING, "stop"), "observe"),
-    **dict.fromkeys((*ACTING, *HOLDING), "operate"),
+    **dict.fromkeys((*MOVING, *HOLDING), "operate"),
     "evict": "admin",
 }
 ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
@@ -71,7 +73,7 @@ class InstrumentServer:
         self._require_role(session, call)
         encoding = kwargs.pop("encoding", "bytes") if call in ENCODED else "bytes"
         encoding = require_encoding(encoding)
-        if call in ACTING:
+        if call in MOVING:
             kwargs["token"] = self._token(session, kwargs.get("token"))
         elif call == "lease":
             return to_wire(self._lease(session, *args, **kwargs))
@@ -111,9 +113,8 @@ class InstrumentServer:
             f"{role!r}. Ask whoever keeps the keys for a certificate with that role."
         )
         log.warning("%s: %s", session.who, error)
-        tell = getattr(self._instrument, "refused", None)
-        if tell is not None:
-            tell(session.who, call, str(error))
+        if isinstance(self._instrument, Acting):
+            self._instrument.refused(session.who, call, str(error))
         raise error
 
     def _token(self, session: Session, token: str | None) -> str | None:
@@ -205,6 +206,7 @@ def serve(
     truth: bool = False,
     keys: str | Path | None = None,
     serpent: bool | None = None,
+    limits: Allowed | str | Path | None = None,
 ) -> Server:
     """Put an instrument behind a URI, in threads of this process.
 
@@ -217,9 +219,12 @@ def serve(
             then show one of the same authority, and may do what its role says.
         serpent: Whether plain Pyro4 clients, which speak it, are served. Default: on
             a loopback address.
+        limits: What clients are allowed to do with it, or the file that says so
+            (docs/channels.md).
 
     Raises:
-        NotSupported: If `host` is not a loopback address and there are no keys.
+        NotSupported: If `host` is not a loopback address and there are no keys, or the
+            instrument cannot be limited.
         OutOfRange: If the port cannot be had.
 
     >>> import aemtwin
@@ -241,6 +246,8 @@ def serve(
             "0 for a free one."
         )
     context = None if keys is None else server_context(keys)
+    if limits is not None:
+        _limit(instrument, limits)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=128)
@@ -264,6 +271,17 @@ def serve(
     uri = f"PYRO:{OBJECT_ID}@{shown}:{listener.getsockname()[1]}"
     log.info("serving %s at %s", instrument.describe().name, uri)
     return Server(door, uri)
+
+
+def _limit(instrument: Instrument, limits: Allowed | str | Path) -> None:
+    if not isinstance(instrument, Acting):
+        raise NotSupported(
+            f"{instrument.describe().name} cannot be limited: it keeps no ledger of "
+            "its own. Serve it without limits, or as an aemtwin driver."
+        )
+    allowed = limits if isinstance(limits, Allowed) else read_allowed(Path(limits))
+    for name in instrument.limit(allowed):
+        log.warning("the limit %s finds nothing to limit in this instrument", name)
 
 
 def is_loopback(host: str) -> bool:

@@ -241,7 +241,7 @@ def test_one_holds_the_lease_until_its_time_is_over(ticks):
         desk.begin("scan", None)
     ticks.now = 19.0
     assert desk.holder == ""
-    with pytest.raises(LeaseRefused, match="ran out 0.0 s ago, after 10 s"):
+    with pytest.raises(LeaseRefused, match=r"ran out 0\.0 s ago, after 10 s"):
         desk.renew(one.token)
     with pytest.raises(LeaseRefused, match="ran out"):
         desk.begin("scan", one.token)

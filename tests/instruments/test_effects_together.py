@@ -111,8 +111,8 @@ def test_a_second_client_sees_the_same_microscope():
         assert second.state().position.tolist() == [100e-9, 50e-9]
         assert second.state().dose == state.dose > 0
         assert second.state().time_s == state.time_s
+        first.close()  # and lets go of the instrument
         np.testing.assert_array_equal(second.scan(channels=["phase"]).values, seen)
-        first.close()
         second.close()
     assert (seen != before).any()
 

@@ -76,7 +76,7 @@ class Bench(Acting):
         dwell = Parameter("dwell_s", "s", 1.0, 1e-3, 10.0)
         mode = Mode("glow", "Intensity", "V", "float32", (axis,), dwell, ("glow",))
         height = Channel("height", "Height", "m", "float64", (4, 4), FIELD)
-        self._spec = InstrumentSpec(
+        spec = InstrumentSpec(
             name="bench",
             kind="afm",
             bounds=FIELD,
@@ -87,7 +87,7 @@ class Bench(Acting):
             dose_units="s",
             identity={"name": "bench", "kind": "afm", "serial": "0001"},
         )
-        super().__init__(Ledger(ledger, self._spec.identity))
+        super().__init__(spec, Ledger(ledger, spec.identity))
         self._position = np.full(2, 5e-7)
         self._settings = {p.name: p.default for p in AFM.settings}
         self._time_s = 0.0
@@ -98,9 +98,6 @@ class Bench(Acting):
         self._ledger.close()
         self._wire.close()
         self._sock.close()
-
-    def describe(self) -> InstrumentSpec:
-        return self._spec
 
     def state(self) -> State:
         doses = [event.get("dose", 0.0) for event in self._ledger.events()]
@@ -121,9 +118,6 @@ class Bench(Acting):
     def stop(self) -> State:
         self.stop_waiting()
         return self.state()
-
-    def events(self, after: int = 0, most: int | None = None):
-        return self._ledger.events(after, most)
 
     def complete(self, call, given):
         return planning.complete(self._spec, AFM, call, given)

@@ -16,7 +16,6 @@ from Pyro4 import message
 import aemtwin
 from aemtwin import errors
 from aemtwin.remote import door as doors
-from aemtwin.remote import guard
 from aemtwin.remote.server import NEEDS, Server
 from tests.conftest import small_twin
 from tests.remote import raw
@@ -309,7 +308,7 @@ def test_an_error_that_nobody_foresaw_is_one_sentence_without_a_traceback(
 
     monkeypatch.setattr(twin, "state", broken)
     with Pyro4.Proxy(server.uri) as plain:
-        with pytest.raises(RuntimeError, match="the server failed.*KeyError"):
+        with pytest.raises(RuntimeError, match=r"the server failed.*KeyError"):
             plain.state()
     client = aemtwin.connect(server.uri)
     with pytest.raises(RuntimeError, match="the server failed"):
