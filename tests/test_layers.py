@@ -238,6 +238,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "Pyro4": ("remote", "drivers"),
     "serpent": ("remote", "drivers"),
     "zmq": ("remote", "drivers"),
+    "cryptography": ("remote.authority",),
     "sidpy": ("formats",),
     "pyNSID": ("formats",),
     "pyUSID": ("formats",),

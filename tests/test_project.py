@@ -29,7 +29,8 @@ FILES = (
     ".gitignore",
 )
 EXTRAS = {
-    *("learn", "nsid", "view", "readers", "usid", "study", "test", "docs", "all"),
+    *("learn", "nsid", "view", "readers", "usid", "study"),
+    *("keys", "test", "docs", "all"),
 }
 TEST_COMMAND = "pip install -q uv && uv run pytest"
 
@@ -108,7 +109,7 @@ def test_the_extras_are_those_of_the_design():
     extras = PROJECT["project"]["optional-dependencies"]
     assert set(extras) == EXTRAS
     assert extras["all"] == [f"aemtwin[{','.join(k for k in extras if k != 'all')}]"]
-    assert PROJECT["dependency-groups"]["dev"] == ["aemtwin[learn,nsid,view,test]"]
+    assert PROJECT["dependency-groups"]["dev"] == ["aemtwin[learn,nsid,view,keys,test]"]
 
 
 def test_no_file_names_a_package_host_or_a_place_on_a_machine():

@@ -63,7 +63,7 @@ class Acting(Calls):
         self._desk = Desk(
             ledger.about(FENCE) or 0, lambda fence: ledger.note(FENCE, fence)
         )
-        self._jobs = Jobs(self._do, ledger)
+        self._jobs = Jobs(self._do, lambda: self._busy, ledger)
         self._stops = 0
         self._plain = ledger.plain(PLAIN)  # calls without a request id
         self._busy = self._last = ""
@@ -256,7 +256,7 @@ class Acting(Calls):
 
     def status(self, rid: str) -> dict[str, Any]:
         split_rid(rid)
-        return self._jobs.status(rid, self._busy)
+        return self._jobs.status(rid)
 
     def fetch(self, rid: str, wait_s: float = 0.0) -> Any:
         split_rid(rid)

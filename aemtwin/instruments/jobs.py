@@ -48,11 +48,14 @@ class Jobs:
 
     Args:
         do: Does what was asked when its turn comes, and returns its entry.
+        busy: Tells the id of the operation under way.
         ledger: Where the entries are.
     """
 
-    def __init__(self, do: Callable[[Any], Entry], ledger: Ledger) -> None:
-        self._do, self._ledger = do, ledger
+    def __init__(
+        self, do: Callable[[Any], Entry], busy: Callable[[], str], ledger: Ledger
+    ) -> None:
+        self._do, self._busy, self._ledger = do, busy, ledger
         self._lock = threading.Lock()
         self._open: dict[str, _Job] = {}
         self._refused: dict[str, AemtwinError] = {}
@@ -87,8 +90,9 @@ class Jobs:
             raise type(job.refused)(str(job.refused))
         return job.entry
 
-    def status(self, rid: str, busy: str) -> dict[str, Any]:
-        """Tell how it stands with a request; `busy` is the id of the one under way."""
+    def status(self, rid: str) -> dict[str, Any]:
+        """Tell how it stands with a request."""
+        busy = self._busy()
         if rid in self._open or rid == busy:
             if rid != busy:
                 return {"rid": rid, "status": "queued"}
@@ -115,15 +119,17 @@ class Jobs:
             job = self._open.get(rid)
             if job is not None:
                 job.over.wait(max(until - time.monotonic(), 0.0))
+            # in this order: what ends between two looks is seen by the last
+            under_way = rid in self._open or rid == self._busy()
             refused, entry = self._refused.get(rid), self._ledger.last(rid)
             if entry is not None and entry.end_s is not None and rid not in self._open:
                 return entry
             if entry is None and refused is not None:
                 raise type(refused)(str(refused))
-            if entry is None and rid not in self._open:
+            if not under_way:
                 raise UnknownName(
-                    f"There is no request {rid!r}: it never came, or was not begun. "
-                    "Submit it."
+                    f"There is no request {rid!r}: it never came, was not begun or was "
+                    "interrupted. Submit it."
                 )
             left = until - time.monotonic()
             if left <= 0:

@@ -19,7 +19,13 @@ import Pyro4.errors
 from Pyro4 import message
 from Pyro4.util import get_serializer_by_id
 
-from aemtwin.errors import AccessRefused, OutOfRange, Unreachable, WrongType
+from aemtwin.errors import (
+    AccessRefused,
+    AemtwinError,
+    OutOfRange,
+    Unreachable,
+    WrongType,
+)
 from aemtwin.remote import guard
 from aemtwin.remote.connection import Closed, Connection, Silent
 from aemtwin.remote.wire import error_from_wire
@@ -182,6 +188,8 @@ class Channel:
             return connection
         except BaseException as error:
             sock.close()
+            if isinstance(error, AemtwinError):
+                raise
             cause = error.__cause__ if isinstance(error, Closed) else error
             if isinstance(cause, ssl.SSLError | ConnectionError) and self._explain:
                 raise self._explain(cause) from None
@@ -202,9 +210,9 @@ class Channel:
         answer = _read(payload)
         if head.type == message.MSG_CONNECTOK:
             return
-        if "denied" in str(answer):
-            raise Closed(str(answer))
-        raise AccessRefused(f"The server does not greet: {answer}")
+        if "certificate" in str(answer):
+            raise AccessRefused(f"The server does not let us in: {answer}.")
+        raise Closed(str(answer))
 
 
 def _read(payload: memoryview) -> Any:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 GREETING_S = 3.0  # from being accepted to having greeted
 GREETING_MOST = 32  # that have not greeted yet
 MOST, MOST_A_PEER = 256, 64  # connections in all, and of one address
+NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 LOCAL = Caller("local", "admin")  # whoever reaches a loopback address without TLS
 
 
@@ -208,8 +209,14 @@ class Door:
                 connection.sock, server_side=True, do_handshake_on_connect=False
             )
             secured.settimeout(GREETING_S)
-            secured.do_handshake()
-            caller = caller_of(secured.getpeercert() or {})
+            try:
+                secured.do_handshake()
+                caller = caller_of(secured.getpeercert() or {})
+            except ssl.SSLError as error:
+                sock = socket.socket(fileno=secured.detach())
+                _tell_why(sock, plain=error.reason in NOT_TLS)
+                connection.sock = sock
+                raise
         left = until - time.monotonic()
         serializer, seq = MSGPACK, 0
         try:
@@ -287,6 +294,27 @@ class Door:
         told = error_to_wire(error) if ours else error_for_plain(error)
         frame = _frame(serializer, head.seq, told, flags=message.FLAGS_EXCEPTION)
         connection.send(frame)
+
+
+def _tell_why(sock: socket.socket, *, plain: bool) -> None:
+    """Let the other side hear why it is not let in.
+
+    What it says meanwhile is thrown away: to close upon it would reset the connection,
+    and take away what we, or TLS for us, said last.
+    """
+    with suppress(OSError):
+        sock.settimeout(0.2)
+        if plain:
+            said = (
+                "this server speaks TLS and lets in nobody without a certificate. Name "
+                "the folder of yours (keys=, --keys, AEMTWIN_KEYS), or with plain "
+                "Pyro4 set Pyro4.config.SSL and its three files"
+            )
+            sock.sendall(_frame(MSGPACK, 0, said, message.MSG_CONNECTFAIL))
+        sock.shutdown(socket.SHUT_WR)
+        for _ in range(4):
+            if not sock.recv(guard.GREETING_BYTES):
+                break
 
 
 def _frame(

@@ -293,14 +293,13 @@ def test_a_closed_server_moves_nothing_for_anybody():
     plain._pyroRelease()
 
 
-def test_an_address_that_listens_and_says_nothing_is_given_up(monkeypatch):
+def test_an_address_that_listens_and_says_nothing_is_given_up():
     import socket
 
-    monkeypatch.setattr("aemtwin.remote.client.PATIENCE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(errors.Unreachable, match="No instrument answers"):
-            aemtwin.connect(f"PYRO:Instrument_Server@127.0.0.1:{port}")
+            aemtwin.connect(f"PYRO:Instrument_Server@127.0.0.1:{port}", timeout_s=0.2)
 
 
 @pytest.mark.parametrize("uri", [None, 7])

@@ -1,0 +1,332 @@
+"""Certificates: each that is not right is a named error, and nothing was called."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import stat
+import time
+from datetime import UTC, datetime, timedelta
+
+import Pyro4
+import pytest
+
+import aemtwin
+from aemtwin import errors
+from aemtwin.remote import keys as using
+from aemtwin.remote.keys import Caller, caller_of, keys_folder, validity
+from tests.conftest import small_twin
+
+authority = pytest.importorskip("aemtwin.remote.authority")
+pytest.importorskip("cryptography")
+CLIENTS = {"watcher": "observe", "loop": "operate", "keeper": "admin"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two authorities, each with a server and clients."""
+    folders = []
+    for name in ("ours", "foreign"):
+        folders.append(tmp_path_factory.mktemp(name))
+        authority.make_keys(folders[-1], clients=CLIENTS)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def ours(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def served(ours):
+    twin = small_twin(ideal=True)
+    with aemtwin.serve(twin, keys=ours / "server") as server:
+        server.twin = twin
+        yield server
+
+
+def at_another_time(monkeypatch, days):
+    """Make certificates as if it were so many days from now."""
+    now = datetime.now(UTC) + timedelta(days=days)
+
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return now
+
+    monkeypatch.setattr(authority, "datetime", Then)
+
+
+def refused(uri, **how):
+    begin = time.perf_counter()
+    with pytest.raises((errors.AccessRefused, errors.Unreachable)) as caught:
+        aemtwin.connect(uri, **how)
+    assert time.perf_counter() - begin < 1.0
+    return caught.value
+
+
+def test_a_folder_of_keys_has_three_files_and_secrets_are_its_owners(ours):
+    for folder in (ours / "server", ours / "clients" / "loop"):
+        assert sorted(p.name for p in folder.iterdir()) == sorted(using.FILES)
+    if os.name == "posix":
+        for key in (ours / "authority" / "ca.key", ours / "server" / "key.pem"):
+            assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+
+def test_what_is_there_is_kept_unless_it_is_renewed(tmp_path):
+    first = authority.make_keys(tmp_path, clients={"one": "operate"})
+    assert first == [tmp_path / "server", tmp_path / "clients" / "one"]
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    more = {"one": "operate", "two": "observe"}
+    assert authority.make_keys(tmp_path, clients=more) == [tmp_path / "clients" / "two"]
+    for path, data in before.items():
+        assert path.read_bytes() == data
+    authority.make_keys(tmp_path, clients={"one": "admin"}, renew=True)
+    changed = {p for p, data in before.items() if p.read_bytes() != data}
+    assert {p.name for p in changed} == {"cert.pem", "key.pem"}
+    uri = "PYRO:Instrument_Server@127.0.0.1:1"
+    with aemtwin.serve(small_twin(), keys=tmp_path / "server") as server:
+        scope = aemtwin.connect(server.uri, keys=tmp_path / "clients" / "one")
+        assert scope.evict() == ""
+        scope.close()
+    assert isinstance(using.explain(OSError("so"), uri), errors.Unreachable)
+
+
+def test_the_strictest_verification_accepts_them(ours):
+    strict = getattr(ssl, "VERIFY_X509_STRICT", 0)
+    for context in (
+        using.server_context(ours / "server"),
+        using.client_context(ours / "clients" / "loop"),
+    ):
+        context.verify_flags |= strict
+        assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+        assert context.verify_mode == ssl.CERT_REQUIRED
+    server, client = socket.socketpair()
+    context = using.server_context(ours / "server")
+    context.verify_flags |= strict
+    mine = using.client_context(ours / "clients" / "loop")
+    mine.verify_flags |= strict
+    import threading
+
+    found = []
+
+    def accept():
+        secured = context.wrap_socket(server, server_side=True)
+        found.append(caller_of(secured.getpeercert()))
+        secured.close()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    secured = mine.wrap_socket(client, server_hostname="localhost")
+    secured.recv(1)
+    thread.join(timeout=5)
+    secured.close()
+    assert found == [Caller("loop", "operate")]
+
+
+def test_validity_is_that_of_the_certificate(ours):
+    from cryptography import x509
+
+    for path in ours.rglob("*.pem"):
+        if path.name == "key.pem":
+            continue
+        whole = x509.load_pem_x509_certificate(path.read_bytes())
+        wanted = whole.not_valid_before_utc, whole.not_valid_after_utc
+        assert validity(path.read_text()) == wanted
+    for wrong in ("", "-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----"):
+        with pytest.raises((ValueError, IndexError)):
+            validity(wrong)
+
+
+# Who comes in
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_each_does_what_its_role_may(ours, served, name):
+    scope = aemtwin.connect(served.uri, keys=ours / "clients" / name)
+    before = served.twin.state().operations
+    role = CLIENTS[name]
+    assert scope.state().operations == scope.stop().operations == before
+    if role == "observe":
+        for call in (
+            scope.measure,
+            lambda: scope.measure(rid="r/1/measure"),
+            lambda: scope.move_to((0.0, 0.0)),
+            scope.configure,
+            scope.lease,
+        ):
+            with pytest.raises(errors.AccessRefused, match="for the role 'operate'"):
+                call()
+        told = served.twin.refusals()[0]
+        assert (told["call"], "watcher at 127.0.0.1" in told["who"]) == ("lease", True)
+        assert served.twin.state().operations == before
+    else:
+        assert scope.measure().rid
+        assert "loop at" in served.twin.state().lease or role == "admin"
+    if role == "admin":
+        assert "keeper" in scope.evict()
+    else:
+        with pytest.raises(errors.AccessRefused, match="for the role 'admin'"):
+            scope.evict()
+    scope.close()
+    end = time.monotonic() + 5
+    while served.twin.state().lease:  # the server sees that it is gone
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_plain_client_of_pyro4_comes_in_with_a_certificate(ours, served, monkeypatch):
+    mine = ours / "clients" / "loop"
+    for name, value in {
+        "SSL": True,
+        "SSL_CACERTS": str(mine / "ca.pem"),
+        "SSL_CLIENTCERT": str(mine / "cert.pem"),
+        "SSL_CLIENTKEY": str(mine / "key.pem"),
+        "SERIALIZER": "msgpack",
+    }.items():
+        monkeypatch.setattr(Pyro4.config, name, value)
+    with Pyro4.Proxy(served.uri) as plain:
+        assert plain.describe()["name"] == "small"
+        with pytest.raises(PermissionError, match="AccessRefused: evict is for"):
+            plain.evict()
+
+
+# Who does not
+
+
+def test_without_a_certificate_nobody_comes_in(served):
+    error = refused(served.uri)
+    assert isinstance(error, errors.AccessRefused)
+    assert "speaks TLS" in str(error)
+
+
+def test_a_foreign_certificate_is_refused(made, served):
+    ours, foreign = made
+    error = refused(served.uri, keys=foreign / "clients" / "loop")
+    assert "its certificate is of another authority than ours" in str(error)
+    mixed = foreign / "mixed"  # it believes our server, and is not of our authority
+    mixed.mkdir()
+    for name, source in (("ca.pem", ours), ("cert.pem", foreign), ("key.pem", foreign)):
+        (mixed / name).write_bytes((source / "clients" / "loop" / name).read_bytes())
+    error = refused(served.uri, keys=mixed)
+    assert isinstance(error, errors.AccessRefused)
+    assert "our certificate is of another authority" in str(error)
+
+
+def test_an_expired_certificate_is_refused_on_both_sides(tmp_path, monkeypatch):
+    authority.make_keys(tmp_path, clients={"loop": "operate"})
+    at_another_time(monkeypatch, -400)
+    for folder in (tmp_path / "authority", tmp_path / "server", tmp_path / "clients"):
+        assert folder.exists()
+    authority.make_keys(tmp_path, clients={"loop": "operate"}, renew=True)
+    for use, folder in (
+        (using.client_context, tmp_path / "clients" / "loop"),
+        (using.server_context, tmp_path / "server"),
+    ):
+        with pytest.raises(errors.BadFile, match=r"is valid from .* and now it is"):
+            use(folder)
+    # as if nobody had looked at home: the other side does
+    always = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(using, "validity", lambda pem: always)
+    monkeypatch.setattr(authority, "datetime", datetime)
+    authority.make_keys(tmp_path / "b", clients={"loop": "operate"})
+    for name in ("ca.pem", "ca.key"):
+        target = tmp_path / "b" / "authority" / name
+        target.write_bytes((tmp_path / "authority" / name).read_bytes())
+    authority.make_keys(tmp_path / "b", clients={"loop": "operate"}, renew=True)
+    with aemtwin.serve(small_twin(), keys=tmp_path / "b" / "server") as server:
+        error = refused(server.uri, keys=tmp_path / "clients" / "loop")
+        assert "our certificate has expired" in str(error)
+    with aemtwin.serve(small_twin(), keys=tmp_path / "server") as server:
+        error = refused(server.uri, keys=tmp_path / "b" / "clients" / "loop")
+        assert "its certificate has expired" in str(error)
+
+
+def test_a_certificate_of_a_server_is_none_of_a_client_and_the_other_way(ours, served):
+    error = refused(served.uri, keys=ours / "server")
+    assert isinstance(error, errors.AccessRefused)
+    with aemtwin.serve(small_twin(), keys=ours / "clients" / "loop") as server:
+        error = refused(server.uri, keys=ours / "clients" / "loop")
+        assert "is not" in str(error)
+
+
+def test_another_host_than_the_certificates_is_not_believed(tmp_path):
+    authority.make_keys(tmp_path, hosts=["scope.invalid"], clients={"loop": "operate"})
+    with aemtwin.serve(small_twin(), keys=tmp_path / "server") as server:
+        error = refused(server.uri, keys=tmp_path / "clients" / "loop")
+        assert "not for that address" in str(error)
+
+
+def test_keys_do_not_speak_with_a_server_without(ours):
+    with aemtwin.serve(small_twin()) as server:
+        error = refused(server.uri, keys=ours / "clients" / "loop")
+        assert "served without keys" in str(error)
+
+
+def test_a_certificate_without_a_role_is_refused():
+    subject = ((("commonName", "x"),),)
+    for others in (
+        (),
+        (("URI", "aemtwin:role:king"),),
+        (("DNS", "aemtwin:role:admin"),),
+    ):
+        with pytest.raises(errors.AccessRefused, match="it needs one of"):
+            caller_of({"subject": subject, "subjectAltName": others})
+    named = (("URI", "aemtwin:role:admin"), ("DNS", "x"))
+    found = caller_of({"subject": subject, "subjectAltName": named})
+    assert found == Caller("x", "admin")
+
+
+# Files
+
+
+def test_keys_that_cannot_be_read_are_said_before_anything_is_tried(tmp_path, ours):
+    with pytest.raises(errors.BadFile, match=r"has no ca\.pem"):
+        using.client_context(tmp_path)
+    for name in using.FILES:
+        (tmp_path / name).write_bytes((ours / "clients" / "loop" / name).read_bytes())
+    other = (ours / "clients" / "keeper" / "key.pem").read_bytes()
+    for data in (b"", b"nothing", other):
+        (tmp_path / "key.pem").write_bytes(data)
+        with pytest.raises(errors.BadFile, match="cannot be used"):
+            using.client_context(tmp_path)
+    with pytest.raises(errors.BadFile, match="has no ca"):
+        aemtwin.serve(small_twin(), keys=tmp_path / "nowhere")
+
+
+def test_the_folder_of_keys_is_given_or_of_the_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("AEMTWIN_KEYS", raising=False)
+    assert keys_folder(None) is None
+    monkeypatch.setenv("AEMTWIN_KEYS", str(tmp_path))
+    assert keys_folder(None) == tmp_path
+    assert keys_folder("here").name == "here"
+    monkeypatch.delenv("AEMTWIN_KEYS")
+    with pytest.raises(errors.Unreachable, match="nobody is let in without a"):
+        aemtwin.connect("PYRO:Instrument_Server@192.0.2.1:9")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"clients": {"../x": "admin"}}, "a name is letters"),
+        ({"clients": {"": "admin"}}, "a name is letters"),
+        ({"clients": {"x": "king"}}, "There is no role 'king'"),
+        ({"hosts": ["a b"]}, "a name or an IP address"),
+        ({"days": 0}, "1 to 3650"),
+    ],
+)
+def test_what_is_asked_of_the_authority_is_checked(tmp_path, wrong, said):
+    with pytest.raises(errors.AemtwinError, match=said):
+        authority.make_keys(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()
+
+
+def test_half_an_authority_is_said(tmp_path):
+    authority.make_keys(tmp_path)
+    (tmp_path / "authority" / "ca.key").unlink()
+    with pytest.raises(errors.BadFile, match="one of"):
+        authority.make_keys(tmp_path)
+    (tmp_path / "authority" / "ca.key").write_text("no key")
+    with pytest.raises(errors.BadFile, match="cannot be read"):
+        authority.make_keys(tmp_path)
