@@ -7,6 +7,7 @@ and `aemtwin.screen` puts both on the screen.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from aemtwin.specs import Axis, Channel, InstrumentSpec, Mode, Parameter
 
@@ -71,6 +72,25 @@ def served(spec: InstrumentSpec) -> str:
     )
     notices = [f"Note: {text}" for text in spec.identity.get("notices", ())]
     return "\n".join([said, *notices, "Ctrl-C ends it."])
+
+
+def keys_made(folder: Path, made: Sequence[Path], hosts: Sequence[str]) -> list[str]:
+    """Return what to do with keys that were made: who gets which, and how to use it."""
+    lines = [f"made {path}" for path in made] or ["Nothing was made: all are there."]
+    clients = [path.name for path in made if path.parent.name == "clients"]
+    lines += [
+        "",
+        f"{folder / 'authority'} makes all others: it stays here, and is backed up.",
+        f"{folder / 'server'} goes to the instrument's computer:",
+        f"  aemtwin serve SOURCE --host {hosts[0]} --keys {folder / 'server'}",
+    ]
+    for name in clients:
+        place = folder / "clients" / name
+        lines += [
+            f"{place} goes to {name}, by a way that nobody else reads:",
+            f"  aemtwin run EXPERIMENT --uri URI --keys {place}",
+        ]
+    return lines
 
 
 def _mode(mode: Mode) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn
 import cyclopts
 from cyclopts import App, Parameter
 
-from aemtwin import __version__, options
+from aemtwin import __version__, commands, options
 from aemtwin.errors import AemtwinError, BadConfig
 
 app = App(
@@ -52,57 +52,13 @@ def demo(
 
 
 @app.command
-def serve(
-    source: options.Source,
-    /,
-    *,
-    kind: options.Kind = None,
-    select: options.Select = None,
-    ideal: options.Ideal = False,
-    truth: options.Truth = False,
-    seed: Annotated[int, Parameter(help="Of all chance.")] = 0,
-    host: Annotated[str, Parameter(help="A loopback address.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="0 for a free one.")] = 0,
-    real_time: options.RealTime = False,
-    noise: options.Noise = None,
-    counts: options.Counts = None,
-    effects: options.Effects = None,
-    calibrate: options.Calibrate = None,
-    ledger: Annotated[Path | None, Parameter(help="File of the ledger.")] = None,
-    until_stdin_closes: Annotated[bool, Parameter(show=False, negative="")] = False,
-) -> None:
-    """Serve a twin; the first line printed is its URI. Ctrl-C ends it."""
-    from aemtwin import about, flags
-    from aemtwin.instruments.opening import open_twin
-    from aemtwin.remote.server import serve as serve_instrument
-
-    said = flags.described(
-        kind=kind,
-        select=select,
-        ideal=ideal,
-        noise=noise,
-        counts=counts,
-        effects=effects,
-        calibrate=calibrate,
-        real_time=real_time,
-    )
-    twin = open_twin(source, seed=seed, ledger=ledger, **said)
-    with serve_instrument(twin, host=host, port=port, truth=truth) as server:
-        print(server.uri, flush=True)
-        if until_stdin_closes:
-            sys.stdin.read()
-            return
-        print(about.served(twin.describe()), file=sys.stderr, flush=True)
-        server.wait()
-
-
-@app.command
 def run(
     experiment: options.Experiment = None,
     /,
     *,
     twin: Annotated[str | None, Parameter(help="Twin to serve: name or file.")] = None,
     uri: Annotated[str | None, Parameter(help="Instrument to use: PYRO:...")] = None,
+    keys: options.Keys = None,
     scalarizer: options.Scalarizer = None,
     surrogate: options.Surrogate = None,
     acquisition: options.Acquisition = None,
@@ -129,6 +85,7 @@ def run(
 
     changes: dict[str, Any] = {
         "uri": uri,
+        "keys": None if keys is None else str(keys),
         "scalarizer": scalarizer,
         "surrogate": surrogate,
         "acquisition": acquisition,
@@ -224,23 +181,6 @@ def plot(
     print(path)
 
 
-@app.command
-def info(
-    source: options.Source,
-    /,
-    *,
-    kind: options.Kind = None,
-    select: options.Select = None,
-    counts: options.Counts = None,
-    effects: options.Effects = None,
-) -> None:
-    """Say what a twin is and can do, and what its file holds; nothing is served."""
-    from aemtwin import flags, listing, screen
-
-    said = {"kind": kind, "select": select, "counts": counts, "effects": effects}
-    screen.tell_twin(*listing.contents(source, **flags.described(**said)))
-
-
 @app.command(name="list")
 def list_(what: options.What = None, name: options.Name = None, /) -> None:
     """List what there is by name, one line each, or tell all of one of them."""
@@ -255,43 +195,15 @@ def list_(what: options.What = None, name: options.Name = None, /) -> None:
             print(f"  {name:<18} {line}")
 
 
-@app.command
-def check(
-    source: options.Checked,
-    /,
-    *,
-    kind: options.Kind = None,
-    select: options.Select = None,
-    effects: options.Effects = None,
-    dose: options.Dose = True,
-) -> None:
-    """Hold a twin, an instrument, a surrogate or an acquisition to laws: a line each.
-
-    It acts on an instrument, so it costs dose; with --no-dose it only looks.
-    """
-    from aemtwin import flags
-    from aemtwin.testing import sources
-
-    said = {"kind": kind, "select": select, "effects": flags.effects(effects)}
-    failed: list[Any] = []
-    results = sources.check_source(source, acting=dose, **said)
-    for line in sources.lines(results, failed):
-        print(line, flush=True)
-    if failed:
-        sys.exit(1)
-
-
-@app.command
-def doctor() -> None:
-    """Check the installation: versions, folders, a twin served and measured."""
-    from aemtwin import listing
-
-    failed = False
-    for name, ok, found in listing.check_installation():
-        print(f"{'ok  ' if ok else 'FAIL'} {name}: {found}")
-        failed |= not ok
-    if failed:
-        sys.exit(1)
+for _command in (
+    commands.serve,
+    commands.keys,
+    commands.watch,
+    commands.info,
+    commands.check,
+    commands.doctor,
+):
+    app.command(_command)
 
 
 def _run(config: Any, folder: Path | None = None, said: str = "") -> None:

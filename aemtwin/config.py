@@ -44,6 +44,7 @@ class CampaignConfig(BaseModel):
 
     twin: TwinSource | None = None  # either a twin to serve
     uri: str | None = None  # or an instrument that answers
+    keys: str | None = None  # folder of our certificate; None: AEMTWIN_KEYS, if needed
     scalarizer: Parts = Part(name="loop_area")  # of several, the first is the value
     surrogate: Part = Part(name="gp")
     acquisition: Part = Part(name="log_ei")

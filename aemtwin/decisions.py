@@ -100,7 +100,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Failure:
-    """A spot at which the instrument could not measure, twice, or would not."""
+    """A spot at which the instrument failed twice, would not, or nobody knows."""
 
     rid: str  # of the last attempt
     reason: str  # what the instrument said

@@ -6,24 +6,33 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from aemtwin.config import CampaignConfig
-from aemtwin.errors import BadConfig
+from aemtwin.errors import BadConfig, Unreachable
 from aemtwin.formats import catalog
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.sections import TwinSource
+
+LEASE_S = 10.0  # as long as the locks of Tango last, if nobody says otherwise
 
 
 @contextmanager
 def instrument_of(
     config: CampaignConfig, given: Instrument | None, ledger: Path
 ) -> Iterator[Instrument]:
-    """Give the instrument of a run: the one at hand, at the URI, or a twin served."""
+    """Give the instrument of a run: the one at hand, at the URI, or a twin served.
+
+    One at a URI is held by a lease while the run lasts, renewed in the background.
+
+    Raises:
+        LeaseRefused: If another holds it, and does not let go while we wait.
+    """
     if given is not None:
-        yield given
+        with _held(given, ledger.parent.name):
+            yield given
         return
     from aemtwin.remote.client import connect
     from aemtwin.remote.launch import launched
@@ -47,11 +56,32 @@ def instrument_of(
             ledger=ledger,
         )
     with server as uri:
-        instrument = connect(uri)
+        instrument = connect(uri, keys=config.keys if twin is None else None)
         try:
-            yield instrument
+            with _held(instrument, ledger.parent.name):
+                yield instrument
         finally:
             instrument.close()
+
+
+@contextmanager
+def _held(instrument: Instrument, run: str) -> Iterator[None]:
+    """Hold an instrument elsewhere, unless the caller does already."""
+    from aemtwin.remote.client import RemoteInstrument
+
+    if not isinstance(instrument, RemoteInstrument):
+        yield
+        return
+    if instrument.holds or not instrument.may_be_leased:
+        yield
+        return
+    # one that was killed has let go after its time; then it is ours
+    instrument.lease(LEASE_S, f"run {run}", wait_s=LEASE_S + 1.0)
+    try:
+        yield
+    finally:
+        with suppress(Unreachable):  # then it ends by itself
+            instrument.release()
 
 
 def address_of(instrument: Instrument) -> dict[str, Any]:

@@ -38,6 +38,20 @@ def counts(said: list[str]) -> dict[str, str]:
     return found
 
 
+def roles(said: list[str] | None) -> dict[str, str]:
+    """Read `loop=operate`: a client and its role."""
+    found = {}
+    for text in said or ():
+        name, equals, role = text.partition("=")
+        if not equals:
+            raise BadConfig(
+                f"--client got {text!r}; it is NAME=ROLE, as loop=operate; roles are "
+                "observe, operate and admin."
+            )
+        found[name] = role
+    return found
+
+
 def effects(said: str | None) -> Any:
     """Read `drift,tip`, or a JSON table of parameters by name.
 

@@ -4,7 +4,8 @@ An answer that was lost is asked for again under the same request id, which the 
 does (`aemtwin.remote.client`) and the ledger answers without a second dose. A failure
 that the instrument recorded is final for its id, so the measurement is begun anew under
 another part, once; after a second failure the spot is skipped, and the journal says so.
-A spot that may get no more dose is skipped at once.
+A spot that may get no more dose is skipped at once, and so is one of which nobody knows
+whether it was measured: it may have had its dose.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aemtwin.decisions import Decision, Failure
-from aemtwin.errors import InstrumentFault, SpotSpent
+from aemtwin.errors import Indeterminate, InstrumentFault, SpotSpent
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.measurement import Measurement
 
@@ -67,6 +68,10 @@ def measure_at(
         except SpotSpent as error:  # asking again would not help
             time_s = instrument.state().time_s
             return Failure(f"{rid}/measure{again}", str(error), time_s, refused=True)
+        except Indeterminate as error:  # it may have been done: not a second time
+            log.warning("measurement %d: %s", decision.seq_num, error)
+            time_s = instrument.state().time_s
+            return Failure(f"{rid}/measure{again}", str(error), time_s)
         except InstrumentFault as error:
             log.warning("measurement %d failed: %s", decision.seq_num, error)
             reasons.append(str(error))
@@ -104,9 +109,11 @@ def scan_first(
         try:
             rid = f"{uid}/0/{part}{again}"
             return instrument.scan(channels=list(channels), rid=rid)
-        except InstrumentFault as error:
+        except (InstrumentFault, Indeterminate) as error:
             log.warning("the first frame failed: %s", error)
             reason = str(error)
+            if isinstance(error, Indeterminate):
+                break  # it may have been taken
     if reads:
         raise InstrumentFault(
             f"{NO_FRAME} ({reason}), and {reads} reads its images. "

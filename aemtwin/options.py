@@ -29,6 +29,10 @@ Source = Annotated[str, Parameter(help="Catalogue name, twin folder or NSID file
 Experiment = Annotated[
     str | None, Parameter(help="An experiment by name, or a campaign file.")
 ]
+Keys = Annotated[
+    Path | None,
+    Parameter(help="Folder of our certificate; default: $AEMTWIN_KEYS, if needed."),
+]
 Truth = Annotated[
     bool, Parameter(negative="", help="Tell the noise-free data, for scores.")
 ]

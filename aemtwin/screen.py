@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,11 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from aemtwin.campaign import Campaign
 from aemtwin.decisions import Decision, State
 from aemtwin.errors import BadJournal, MissingExtra
 from aemtwin.interrupts import Interrupts
+from aemtwin.watching import HEAD, Seen
 
 if TYPE_CHECKING:
     from aemtwin.runs import Run
@@ -88,6 +91,28 @@ class Watcher:
             line = f"{done}/{total}  {best}  {split}  about {left:.0f} s left"
             self._console.print(line, highlight=False)
         self._stopping.step_done(more=done < total)
+
+
+def follow(looks: Iterator[Seen], *, once: bool = False) -> None:
+    """Show what passes at an instrument: a line an operation, and how it stands."""
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    say(HEAD)
+    with Live("", console=console, auto_refresh=False, transient=True) as bottom:
+        told = ""
+        for seen in looks:
+            for text in seen.lines:
+                say(text)
+            if once or (not console.is_terminal and seen.lines):
+                say(seen.status)
+            elif console.is_terminal and seen.status != told:
+                told = seen.status
+                bottom.update(Text(told), refresh=True)
+            if once:
+                return
 
 
 def choices(campaign: Campaign) -> list[str]:

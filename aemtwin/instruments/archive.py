@@ -29,7 +29,7 @@ TABLES = (
     "CREATE INDEX by_rid ON operation (rid, n)",
 )
 NOTE = "REPLACE INTO about VALUES (?, ?)"
-BUSY_S = 0.2  # how long another may hold the file before it counts as in use
+BUSY_S = 3.0  # how long a process that is ending may still hold the file
 
 
 class Archive:

@@ -17,11 +17,18 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from aemtwin.codec import answer_from_wire, from_wire
-from aemtwin.errors import LeaseRefused, ProtocolMismatch, TooFast, unknown
+from aemtwin.errors import (
+    AccessRefused,
+    LeaseRefused,
+    ProtocolMismatch,
+    TooFast,
+    unknown,
+)
 from aemtwin.instruments.calls import Calls
 from aemtwin.instruments.protocol import Lease, State, split_rid
 from aemtwin.measurement import Measurement
 from aemtwin.remote.holding import Holding
+from aemtwin.remote.keys import keys_folder
 from aemtwin.remote.line import PATIENCE_S, Line
 from aemtwin.specs import PROTOCOL, InstrumentSpec
 
@@ -68,7 +75,15 @@ class RemoteInstrument(Calls):
         self.uri = uri
         self._line = Line(uri, keys=keys, timeout_s=timeout_s)
         self._holding: Holding | None = None
-        packed = self._line.once("describe", timeout_s=min(timeout_s, GREETING_S))
+        first_s = min(timeout_s, GREETING_S)
+        try:
+            packed = self._line.once("describe", timeout_s=first_s)
+        except AccessRefused:  # on this machine most speak without TLS, and some do not
+            ours = keys_folder(None)
+            if keys is not None or ours is None:
+                raise
+            self._line = Line(uri, keys=ours, timeout_s=timeout_s)
+            packed = self._line.once("describe", timeout_s=first_s)
         major, _, minor = str(packed.get("protocol", "")).partition(".")
         if major != PROTOCOL.split(".")[0]:
             self.close()
@@ -141,6 +156,16 @@ class RemoteInstrument(Calls):
         return answer_from_wire(self._line.ask("fetch", [rid, wait_s]))
 
     # The right to act
+
+    @property
+    def may_be_leased(self) -> bool:
+        """Whether the server knows leases at all: an older one does not."""
+        return self._submits
+
+    @property
+    def holds(self) -> bool:
+        """Whether `lease` was taken here and not released."""
+        return self._holding is not None
 
     def lease(
         self, ttl_s: float = 10.0, holder: str = "", *, wait_s: float = 0.0

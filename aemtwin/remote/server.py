@@ -12,9 +12,11 @@ import ipaddress
 import logging
 import socket
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from aemtwin.codec import require_encoding, to_wire
 from aemtwin.errors import (
@@ -31,6 +33,7 @@ from aemtwin.remote.door import Door, Session
 from aemtwin.remote.keys import ROLES, server_context
 
 log = logging.getLogger(__name__)
+Taken = TypeVar("Taken")
 
 OBJECT_ID = "Instrument_Server"
 LOOKING = ("describe", "state", "duration", "events", "status", "fetch", "truth")
@@ -44,6 +47,7 @@ NEEDS = {  # the least role of each call; anybody may stop
 ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
 EVENTS = 500  # at most in one answer
 WAIT_S = 10.0  # a call does not wait longer for what was submitted
+LEAVING_S = 0.5  # until a connection that was closed is surely seen to be
 BOUND_S = 30.0  # a lease of a connection ends so long after its last call that acts
 
 
@@ -74,9 +78,9 @@ class InstrumentServer:
         encoding = kwargs.pop("encoding", "bytes") if call in ENCODED else "bytes"
         encoding = require_encoding(encoding)
         if call in MOVING:
-            kwargs["token"] = self._token(session, kwargs.get("token"))
+            kwargs["token"] = self._token(session, call, kwargs.get("token"))
         elif call == "lease":
-            return to_wire(self._lease(session, *args, **kwargs))
+            return to_wire(self._soon(lambda: self._lease(session, *args, **kwargs)))
         elif call == "events":
             return self._events(*args, **kwargs)
         elif call == "truth":
@@ -117,10 +121,29 @@ class InstrumentServer:
             self._instrument.refused(session.who, call, str(error))
         raise error
 
-    def _token(self, session: Session, token: str | None) -> str | None:
+    def _token(self, session: Session, call: str, token: str | None) -> str | None:
         """Return the token of a call: its own, or that of its connection."""
         if token is not None or not hasattr(self._instrument, "lease"):
             return token
+        try:
+            return self._soon(lambda: self._bound_token(session))
+        except LeaseRefused as error:
+            said = str(error).replace("lease is refused", f"{call} is refused", 1)
+            raise LeaseRefused(said) from None
+
+    @staticmethod
+    def _soon(take: Callable[[], Taken]) -> Taken:
+        """Take a lease; who holds it may just be gone, and not be missed so far."""
+        until = time.monotonic() + LEAVING_S
+        while True:
+            try:
+                return take()
+            except LeaseRefused:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(LEAVING_S / 20)
+
+    def _bound_token(self, session: Session) -> str:
         with self._lock:
             lease = self._bound.get(_key(session))
             if lease is not None:

@@ -88,7 +88,8 @@ def test_a_ledger_of_other_data_is_refused(path):
         small_twin(ledger=path, seed=2)
 
 
-def test_a_ledger_that_is_in_use_is_refused(path):
+def test_a_ledger_that_is_in_use_is_refused(path, monkeypatch):
+    monkeypatch.setattr("aemtwin.instruments.archive.BUSY_S", 0.1)
     twin = small_twin(ledger=path)
     with pytest.raises(BadFile, match="Another instrument is using it"):
         small_twin(ledger=path)

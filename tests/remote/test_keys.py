@@ -295,12 +295,18 @@ def test_keys_that_cannot_be_read_are_said_before_anything_is_tried(tmp_path, ou
         aemtwin.serve(small_twin(), keys=tmp_path / "nowhere")
 
 
-def test_the_folder_of_keys_is_given_or_of_the_environment(monkeypatch, tmp_path):
+def test_the_folder_of_keys_is_given_or_of_the_environment(
+    monkeypatch, tmp_path, ours, served
+):
     monkeypatch.delenv("AEMTWIN_KEYS", raising=False)
     assert keys_folder(None) is None
     monkeypatch.setenv("AEMTWIN_KEYS", str(tmp_path))
     assert keys_folder(None) == tmp_path
     assert keys_folder("here").name == "here"
+    monkeypatch.setenv("AEMTWIN_KEYS", str(ours / "clients" / "loop"))
+    aemtwin.connect(served.uri).close()  # on this machine: where it is needed
+    with aemtwin.serve(small_twin()) as plain:
+        aemtwin.connect(plain.uri).close()
     monkeypatch.delenv("AEMTWIN_KEYS")
     with pytest.raises(errors.Unreachable, match="nobody is let in without a"):
         aemtwin.connect("PYRO:Instrument_Server@192.0.2.1:9")
