@@ -30,7 +30,13 @@ from aemtwin.choices import (
 from aemtwin.config import CampaignConfig
 from aemtwin.decisions import Belief, Decision, Failure, State, event_data
 from aemtwin.gates import gate_of
-from aemtwin.inputs import View, frame_channels, positions_alone, with_patches
+from aemtwin.inputs import (
+    View,
+    frame_channels,
+    positions_alone,
+    whole_field,
+    with_patches,
+)
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.journal import (
     Journal,
@@ -116,13 +122,15 @@ class Campaign:
         self.images = input_channels(self.spec, self.config, patches=reads)
         shown = overview_channel(self.spec, self.config)
         self.frame = frame_channels(shown, self.images, self.spec)
+        if not self.images and not whole_field(self.spec):
+            self.frame = ()  # a picture that may not be taken
         if self.frame:
             arguments = {"channels": list(self.frame)}
             self.instrument.duration({"call": "scan", "arguments": arguments})
 
     def _plan(self, view: View) -> None:
         """Settle the first points and the order of a policy among the candidates."""
-        self.view = view
+        self.view = view = view.within(self.candidates, self.spec)
         first = min(self.config.first, view.count)
         among = len(view.X) if view.count < len(view.X) else first
         points = designs.first_points(self.config.seed, self.shape, among)

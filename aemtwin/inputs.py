@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aemtwin import designs, patches
-from aemtwin.errors import BadConfig
+from aemtwin.errors import BadConfig, OutOfRange
 from aemtwin.measurement import Measurement
 from aemtwin.sections import Inputs
 from aemtwin.specs import Bounds, Channel, InstrumentSpec
@@ -32,6 +32,31 @@ class View:
     def count(self) -> int:
         """How many candidates may be measured."""
         return int(self.allowed.sum())
+
+    def within(self, candidates: NDArray[np.float64], spec: InstrumentSpec) -> View:
+        """Return it without the candidates where the server allows nothing.
+
+        Args:
+            candidates: Their positions (m, 2), metres.
+            spec: Of the instrument; its limits may have a box of positions.
+
+        Raises:
+            OutOfRange: If none is left.
+        """
+        box = spec.limits.allowed.get("position")
+        if box is None:
+            return self
+        low, high = np.asarray(box, np.float64).T
+        allowed = self.allowed & ((candidates >= low) & (candidates <= high)).all(
+            axis=1
+        )
+        if not allowed.any():
+            raise OutOfRange(
+                f"None of {len(allowed)} candidates lies where the server allows the "
+                f"probe to be, {box} m. Ask for more of them (candidates), or its "
+                "operator for another box."
+            )
+        return View(self.X, allowed)
 
 
 def frame_channels(
@@ -51,6 +76,13 @@ def frame_channels(
     if images and pixels(finest[0]) > pixels((*names, *images)[0]):
         names.insert(0, finest[0])
     return tuple(dict.fromkeys((*names, *images)))
+
+
+def whole_field(spec: InstrumentSpec) -> bool:
+    """Say whether the server allows a frame of all that the instrument reaches."""
+    box = spec.limits.allowed.get("position") or spec.bounds
+    pairs = zip(box, spec.bounds, strict=True)
+    return all(one[0] <= own[0] and own[1] <= one[1] for one, own in pairs)
 
 
 def positions_alone(candidates: NDArray[np.float64], bounds: Bounds) -> View:

@@ -234,5 +234,28 @@ def test_limits_are_of_what_keeps_a_ledger(tmp_path):
         twin.close()
 
 
+def test_a_campaign_stays_where_the_server_allows_it_to_be(twin, tmp_path):
+    from aemtwin.instruments.allowed import Allowed
+
+    box = ((0.0, 2.5e-7), (3e-7, 1.1e-6))
+    with aemtwin.serve(twin, limits=Allowed(position=box)) as server:
+        scope = aemtwin.connect(server.uri)
+        options = {"acquisition": "random", "out": str(tmp_path), "first": 2}
+        run = aemtwin.run(scope, steps=500, **options)
+        at = [(event["actual"], event["call"]) for event in twin.events()]
+        assert {call for _, call in at} == {"move_to", "measure"}
+        assert len(run.table()) == 3 * 4  # all candidates in the box, and no more
+        for (x, y), _ in at:
+            assert box[0][0] <= x <= box[0][1]
+            assert box[1][0] <= y <= box[1][1]
+        scope.close()
+    nowhere = Allowed(position=((1e-9, 2e-9), (0.0, 1e-6)))
+    with aemtwin.serve(small_twin(ideal=True), limits=nowhere) as server:
+        scope = aemtwin.connect(server.uri)
+        with pytest.raises(errors.OutOfRange, match="None of 30 candidates"):
+            aemtwin.run(scope, **options)
+        scope.close()
+
+
 def test_the_usual_time_is_said_in_one_place():
     assert leases.USUAL_S == 10.0
