@@ -157,15 +157,8 @@ class Campaign:
             self.journal.save_spectrum(0, frame)
         if self.images:
             frame = load_spectrum(folder, 0)
-            self._plan(
-                with_patches(
-                    self.candidates,
-                    self._bounds,
-                    frame,
-                    self.images,
-                    self.config.inputs,
-                )
-            )
+            seen = self.candidates, self._bounds, frame, self.images
+            self._plan(with_patches(*seen, self.config.inputs))
 
     def init(self) -> State:
         """Return the state before the first measurement."""
