@@ -29,7 +29,8 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
 
     Args:
         value: A dataclass of ours, an array, or builtins with those inside.
-        encoding: "bytes" for arrays as bytes, "list" for nested lists.
+        encoding: "bytes" for arrays as bytes, "list" for nested lists; "view" for
+            their memory as it is, to be packed at once.
     """
     if type(value) in PLAIN:
         return value
@@ -56,10 +57,17 @@ def array_to_wire(
 ) -> dict[str, Any]:
     """Turn an array into shape, dtype, bytes (little-endian, C order) and unit."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    data: Any
+    if encoding == "list":
+        data = little.tolist()
+    elif encoding == "view" and array.nbytes > 1000:
+        data = np.ascontiguousarray(little).data.cast("B")
+    else:
+        data = little.tobytes()
     return {
         "shape": list(array.shape),
         "dtype": little.dtype.str,
-        "data": little.tolist() if encoding == "list" else little.tobytes(),
+        "data": data,
         **({} if units is None else {"units": units}),
     }
 

@@ -27,8 +27,10 @@ from aemtwin.errors import (
     WrongType,
 )
 from aemtwin.remote import guard
-from aemtwin.remote.connection import Closed, Connection, Silent
+from aemtwin.remote.connection import Closed, Connection, Silent, is_loopback
 from aemtwin.remote.wire import error_from_wire
+
+ROOM_BYTES = 2**20  # for what comes; farther away the system fits it to the way
 
 
 class Address:
@@ -181,6 +183,8 @@ class Channel:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if is_loopback(where.host):  # half a megabyte in half the time
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM_BYTES)
             if self._context is not None:
                 sock = self._context.wrap_socket(sock, server_hostname=where.host)
             connection = Connection(sock)

@@ -6,6 +6,7 @@ of it to the next: who waits for an answer, or has nothing to ask, is not cut.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import socket
 import time
@@ -14,7 +15,8 @@ from contextlib import suppress
 from aemtwin.remote import guard
 
 FRAME_S = 10.0  # for a frame, once it has begun
-PIECE = 1 << 20  # bytes that are sent, or room that is made, at a time
+PIECE = 1 << 20  # bytes that are sent at a time
+KEPT = 1 << 22  # room that is kept for the next frame
 FIRST = 8192  # bytes that are asked for at once: a whole request, as a rule
 
 
@@ -37,6 +39,7 @@ class Connection:
         self.sock = sock
         self._held = b""  # came with the last frame, and belongs to the next
         self.begun = False  # a frame is being received
+        self._room = bytearray()  # that frames are received into, one after the other
 
     def receive(
         self,
@@ -46,6 +49,8 @@ class Connection:
         frame_s: float = math.inf,
     ) -> tuple[guard.Header, memoryview]:
         """Return the next frame, its payload unread if its head is refused.
+
+        The payload is there until the next call: take what is needed out of it.
 
         Args:
             check: Looks at the head; raises where no more of it shall be read.
@@ -73,21 +78,21 @@ class Connection:
             whole, self._held = memoryview(data)[:size], data[size:]
         return head, whole[begin:]
 
-    def send(self, data: bytes, *, piece_s: float = FRAME_S) -> None:
-        """Send all of `data`, each piece in `piece_s` at most.
+    def send(self, *parts: bytes | memoryview, piece_s: float = FRAME_S) -> None:
+        """Send all of them, each piece in `piece_s` at most.
 
         Raises:
             Closed: If the connection ended.
             Silent: If the other side does not read.
         """
+        if sum(map(len, parts)) <= FIRST:
+            parts = (b"".join(parts),)
         try:
             self.sock.settimeout(piece_s)
-            if len(data) <= PIECE:
-                self.sock.sendall(data)
-                return
-            view = memoryview(data)
-            while view:
-                view = view[self.sock.send(view[:PIECE]) :]
+            for part in parts:
+                view = memoryview(part)
+                while view:
+                    view = view[self.sock.send(view[:PIECE]) :]
         except TimeoutError:
             raise Silent(f"Nothing could be sent for {piece_s:g} s.") from None
         except OSError as error:
@@ -106,16 +111,20 @@ class Connection:
         return data
 
     def _rest(self, data: bytes, size: int, until: float) -> memoryview:
-        """Receive the rest of a frame; room is made as it comes, not as it is said."""
-        frame = bytearray(data)
+        """Receive the rest of a frame."""
+        if size > KEPT:  # room is made as it comes, not as somebody says it will
+            self._room = bytearray(data)
+        elif size > len(self._room):
+            self._room = bytearray(size)
         have = len(data)
+        self._room[:have] = data
         while have < size:
-            if have == len(frame):
-                frame.extend(bytes(min(size - have, max(have, PIECE))))
+            if have == len(self._room):
+                self._room.extend(bytes(min(size - have, have)))
             try:
                 self.sock.settimeout(_left(until))
-                with memoryview(frame) as room:
-                    count = self.sock.recv_into(room[have:])
+                with memoryview(self._room) as room:
+                    count = self.sock.recv_into(room[have:size])
             except TimeoutError:
                 raise Silent(f"A frame ended after {have} of {size} bytes.") from None
             except OSError as error:
@@ -123,7 +132,10 @@ class Connection:
             if not count:
                 raise Closed(f"A frame ended after {have} of {size} bytes.")
             have += count
-        return memoryview(frame)
+        frame = memoryview(self._room)[:size]
+        if len(self._room) > KEPT:
+            self._room = bytearray()
+        return frame
 
     def close(self) -> None:
         """End it; whoever waits in `receive` gets `Closed`."""
@@ -135,3 +147,17 @@ class Connection:
 
 def _left(until: float) -> float:
     return min(max(until - time.monotonic(), 1e-3), FRAME_S)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

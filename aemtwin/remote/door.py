@@ -22,12 +22,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgpack
 from Pyro4 import message
 from Pyro4.util import get_serializer_by_id
 
 from aemtwin.errors import AemtwinError, BadRequest, WrongType
 from aemtwin.remote import guard
-from aemtwin.remote.connection import FRAME_S, Connection
+from aemtwin.remote.connection import FRAME_S, KEPT, Connection
 from aemtwin.remote.guard import MSGPACK
 from aemtwin.remote.keys import Caller, caller_of
 from aemtwin.remote.wire import error_for_plain, error_to_wire
@@ -50,7 +51,9 @@ class Session:
     caller: Caller
     client: str = ""  # what its other connections say as well; "" of a plain client
     serializer: int = MSGPACK  # of the call that is being answered
-    kept: dict[str, Any] = field(default_factory=dict)  # what is bound to it
+    packer: msgpack.Packer = field(  # its memory is used again
+        default_factory=lambda: _packer()
+    )
 
     @property
     def plain(self) -> bool:
@@ -272,7 +275,7 @@ class Door:
                     f"{', '.join(self._methods)}."
                 )
             answer = self._answer(session, method, args, kwargs)
-            frame = _frame(head.serializer, head.seq, answer)
+            parts = _packed(session, head, answer)
         except (AemtwinError, TypeError, AttributeError) as error:
             self._raise(connection, session, head, error)
         except Exception as error:
@@ -280,7 +283,9 @@ class Door:
             said = f"the server failed ({type(error).__name__}: {error}); see its log"
             self._raise(connection, session, head, RuntimeError(said))
         else:
-            connection.send(frame)
+            connection.send(*parts)
+            if len(parts[-1]) > KEPT:
+                session.packer = _packer()
 
     def _raise(
         self,
@@ -294,6 +299,24 @@ class Door:
         told = error_to_wire(error) if ours else error_for_plain(error)
         frame = _frame(serializer, head.seq, told, flags=message.FLAGS_EXCEPTION)
         connection.send(frame)
+
+
+def _packer() -> msgpack.Packer:
+    return msgpack.Packer(use_bin_type=True, autoreset=False, buf_size=2**14)
+
+
+def _packed(
+    session: Session, head: guard.Header, answer: Any
+) -> tuple[bytes | memoryview, ...]:
+    """Return the frame of an answer, in parts; the last until the next is packed."""
+    if head.serializer != MSGPACK:
+        return (_frame(head.serializer, head.seq, answer),)
+    session.packer.reset()
+    session.packer.pack(answer)
+    data = session.packer.getbuffer()
+    frame = message.Message(message.MSG_RESULT, b"", MSGPACK, 0, head.seq)
+    frame.data_size = len(data)
+    return frame.to_bytes(), data
 
 
 def _tell_why(sock: socket.socket, *, plain: bool) -> None:

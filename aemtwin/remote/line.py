@@ -17,8 +17,8 @@ from typing import Any
 from aemtwin.errors import AemtwinError, NotReady, UnknownName, Unreachable
 from aemtwin.remote.arguments import plain
 from aemtwin.remote.channel import Address, Channel
+from aemtwin.remote.connection import is_loopback
 from aemtwin.remote.keys import client_context, explain, keys_folder
-from aemtwin.remote.server import is_loopback
 
 log = logging.getLogger(__name__)
 

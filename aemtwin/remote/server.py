@@ -8,7 +8,6 @@ instrument's own; here is who may call what. Who comes in at all is up to
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import threading
@@ -29,6 +28,7 @@ from aemtwin.errors import (
 from aemtwin.instruments.acting import Acting
 from aemtwin.instruments.allowed import Allowed, read_allowed
 from aemtwin.instruments.protocol import Instrument, Lease
+from aemtwin.remote.connection import is_loopback
 from aemtwin.remote.door import Door, Session
 from aemtwin.remote.keys import ROLES, server_context
 
@@ -77,6 +77,8 @@ class InstrumentServer:
         self._require_role(session, call)
         encoding = kwargs.pop("encoding", "bytes") if call in ENCODED else "bytes"
         encoding = require_encoding(encoding)
+        if encoding == "bytes" and not session.plain:
+            encoding = "view"  # it is packed before anything else happens
         if call in MOVING:
             kwargs["token"] = self._token(session, call, kwargs.get("token"))
         elif call == "lease":
@@ -305,17 +307,3 @@ def _limit(instrument: Instrument, limits: Allowed | str | Path) -> None:
     allowed = limits if isinstance(limits, Allowed) else read_allowed(Path(limits))
     for name in instrument.limit(allowed):
         log.warning("the limit %s finds nothing to limit in this instrument", name)
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine alone.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
