@@ -108,6 +108,10 @@ def _has_bool(value: object) -> bool:
 
 def position(call: str, value: object, bounds: Bounds) -> list[float]:
     """Return a position (x, y) inside `bounds`."""
+    if type(value) is list and [type(v) for v in value] == [float, float]:
+        (x_low, x_high), (y_low, y_high) = bounds
+        if x_low <= value[0] <= x_high and y_low <= value[1] <= y_high:
+            return list(value)  # as nearly all are
     array = floats(call, "position", value, "(2,)", 1)
     if array.shape != (2,):
         raise ShapeMismatch(

@@ -41,7 +41,9 @@ def begun(entry: Entry) -> tuple[Any, ...]:
 
 def ended(entry: Entry) -> tuple[Any, ...]:
     """Return what its end adds to the row of an entry, and its number."""
-    packed = pack(entry.answer) if size_of(entry.answer) < LARGEST else None
+    packed = None
+    if entry.answer is not None and size_of(entry.answer) < LARGEST:
+        packed = pack(entry.answer)
     return (entry.end_s, _json(entry.record), packed, entry.number)
 
 

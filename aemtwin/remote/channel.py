@@ -128,7 +128,10 @@ class Channel:
             connection.close()
 
     def __del__(self) -> None:
-        self.close()
+        try:
+            self.close()
+        except Exception:  # the interpreter ends, and half of it is gone
+            return
 
     def _asked(
         self,
