@@ -40,6 +40,7 @@ class Connection:
         self._held = b""  # came with the last frame, and belongs to the next
         self.begun = False  # a frame is being received
         self._room = bytearray()  # that frames are received into, one after the other
+        self.ended = False  # by us
 
     def receive(
         self,
@@ -137,10 +138,19 @@ class Connection:
             self._room = bytearray()
         return frame
 
-    def close(self) -> None:
-        """End it; whoever waits in `receive` gets `Closed`."""
+    def cut(self) -> None:
+        """End it from another thread: the one that waits in `receive` gets `Closed`.
+
+        That one closes the socket too. Until then its number is not given to another
+        connection, of which TLS would read on.
+        """
+        self.ended = True
         with suppress(OSError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # and TLS left alone
+
+    def close(self) -> None:
+        """End it and give the socket back."""
+        self.cut()
         with suppress(OSError):
             self.sock.close()
 

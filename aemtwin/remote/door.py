@@ -2,7 +2,9 @@
 
 A thread for each connection, and one that accepts them and does nothing else, so that
 nobody who is silent or slow is in anybody's way. A connection has a few seconds to
-greet, TLS included; of those that have not yet, the oldest gives way to the newest. One
+greet, TLS included; of those that have not yet, the oldest gives way to the newest, of
+the address that has most of them. One comes in at a time then, and not before those
+that gave way have gone, so that a crowd takes up neither threads nor the processor. One
 that greeted is not cut, however long it waits. Frames are Pyro4's, and so are the
 serializers; Pyro4's own daemon is not used, because it builds classes from what comes
 in, lists its objects to anybody, and reads from those whom it denies.
@@ -17,6 +19,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,7 +31,7 @@ from Pyro4.util import get_serializer_by_id
 
 from aemtwin.errors import AemtwinError, BadRequest, WrongType
 from aemtwin.remote import guard
-from aemtwin.remote.connection import FRAME_S, KEPT, Connection
+from aemtwin.remote.connection import FRAME_S, KEPT, Closed, Connection
 from aemtwin.remote.guard import MSGPACK
 from aemtwin.remote.keys import Caller, caller_of
 from aemtwin.remote.wire import error_for_plain, error_to_wire
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 
 GREETING_S = 3.0  # from being accepted to having greeted
 GREETING_MOST = 32  # that have not greeted yet
+LEAVING_MOST = 16  # that gave way, and whose threads have not ended yet
+PACE_S = 1e-4  # between two of a crowd
 MOST, MOST_A_PEER = 256, 64  # connections in all, and of one address
 NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 LOCAL = Caller("local", "admin")  # whoever reaches a loopback address without TLS
@@ -100,6 +105,7 @@ class Door:
         self._context, self._serpent = context, serpent
         self._lock = threading.Lock()
         self._greeting: dict[Connection, str] = {}  # oldest first
+        self._leaving: set[Connection] = set()  # gave way
         self._inside: dict[Connection, str] = {}
         self._numbers = itertools.count(1)
         self._closed = False
@@ -119,7 +125,7 @@ class Door:
         with self._lock:
             there = [*self._greeting, *self._inside]
         for connection in there:
-            connection.close()
+            connection.cut()
 
     @property
     def open(self) -> bool:
@@ -141,12 +147,16 @@ class Door:
                 time.sleep(0.05)  # out of descriptors, as a rule
                 continue
             try:
-                self._admit(sock, str(address[0]), f"{address[0]}:{address[1]}")
+                crowded = self._admit(sock, str(address[0]), address[1])
+                while crowded and not self._closed:  # the others wait in the system
+                    time.sleep(PACE_S)
+                    crowded = len(self._leaving) > LEAVING_MOST
             except (OSError, RuntimeError) as error:  # it is gone, or no more threads
                 log.warning("a connection could not be served: %s", error)
                 sock.close()
 
-    def _admit(self, sock: socket.socket, host: str, peer: str) -> None:
+    def _admit(self, sock: socket.socket, host: str, port: int) -> bool:
+        """Let one come in; return whether somebody had to stay out for that."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection = Connection(sock)
@@ -156,17 +166,31 @@ class Door:
             oldest = None
             if not full:
                 if len(self._greeting) >= GREETING_MOST:
-                    oldest = next(iter(self._greeting))
-                    del self._greeting[oldest]
+                    oldest = self._give_way()
                 self._greeting[connection] = host
         if full:  # told without reading a byte of what it says
             self._deny(connection, f"there are {mine} connections from {host} already")
-            return
+            return True
         if oldest is not None:
-            oldest.close()
-        threading.Thread(
-            target=self._serve, args=(connection, host, peer), daemon=True
-        ).start()
+            oldest.cut()
+        peer = f"{host}:{port}"
+        try:
+            threading.Thread(
+                target=self._serve, args=(connection, host, peer), daemon=True
+            ).start()
+        except RuntimeError:
+            with self._lock:
+                self._greeting.pop(connection, None)
+            raise
+        return oldest is not None
+
+    def _give_way(self) -> Connection:
+        """Choose who has to: one crowd shall not drive out who comes from elsewhere."""
+        most, _ = Counter(self._greeting.values()).most_common(1)[0]
+        oldest = next(c for c, host in self._greeting.items() if host == most)
+        del self._greeting[oldest]
+        self._leaving.add(oldest)
+        return oldest
 
     def _deny(self, connection: Connection, why: str) -> None:
         now = time.monotonic()
@@ -198,6 +222,7 @@ class Door:
         finally:
             with self._lock:
                 self._greeting.pop(connection, None)
+                self._leaving.discard(connection)
                 self._inside.pop(connection, None)
             connection.close()
             if session is not None:
@@ -211,6 +236,8 @@ class Door:
             connection.sock = secured = self._context.wrap_socket(
                 connection.sock, server_side=True, do_handshake_on_connect=False
             )
+            if connection.ended:  # it had just given way, with the socket from before
+                raise Closed("It gave way to another.")
             secured.settimeout(GREETING_S)
             try:
                 secured.do_handshake()

@@ -46,6 +46,7 @@ NEEDS = {  # the least role of each call; anybody may stop
 }
 ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
 EVENTS = 500  # at most in one answer
+BACKLOG = 1024  # connections that wait in the system: none is dropped and tries later
 WAIT_S = 10.0  # a call does not wait longer for what was submitted
 LEAVING_S = 0.5  # until a connection that was closed is surely seen to be
 BOUND_S = 30.0  # a lease of a connection ends so long after its last call that acts
@@ -275,7 +276,7 @@ def serve(
         _limit(instrument, limits)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise OutOfRange(
             f"serve cannot listen on {host}:{port} ({error}). Choose another port, or "

@@ -15,6 +15,8 @@ from Pyro4 import message
 import aemtwin
 from aemtwin import errors
 from aemtwin.remote import door as doors
+from aemtwin.remote import guard
+from aemtwin.remote.connection import Closed, Connection
 from aemtwin.remote.server import NEEDS, Server
 from tests.conftest import small_twin
 from tests.remote import raw
@@ -223,6 +225,40 @@ def test_who_is_silent_or_slow_is_in_nobodys_way(server, monkeypatch):
         for sock in silent:
             sock.close()
         client.close()
+
+
+def test_a_crowd_does_not_drive_out_who_comes_from_elsewhere(monkeypatch):
+    monkeypatch.setattr(doors, "GREETING_MOST", 4)
+    with aemtwin.serve(small_twin()) as server:
+        there = raw.address(server.uri)
+        try:
+            other = socket.create_connection(there, 5.0, ("127.0.0.2", 0))
+        except OSError:
+            pytest.skip("127.0.0.2 is not an address of this machine")
+        with other:
+            silent = [socket.create_connection(there, 5.0) for _ in range(20)]
+            try:
+                assert all(raw.is_closed(sock, 2.0) for sock in silent[:-4])
+                other.sendall(raw.hello())
+                assert raw.answer(other)[0] == message.MSG_CONNECTOK
+            finally:
+                for sock in silent:
+                    sock.close()
+
+
+def test_a_connection_that_is_cut_keeps_its_number_until_its_own_thread_ends_it():
+    """Or the next one would have that number, and TLS would read what is said there."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours)
+        number = ours.fileno()
+        connection.cut()
+        assert theirs.recv(1) == b""
+        with pytest.raises(Closed):
+            connection.receive(guard.header, wait_s=1.0)
+        assert ours.fileno() == number
+        connection.close()
+        assert ours.fileno() == -1
 
 
 def test_a_greeting_has_its_time(server, monkeypatch):
