@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 GREETING_S = 3.0  # from being accepted to having greeted
 GREETING_MOST = 32  # that have not greeted yet
 LEAVING_MOST = 16  # that gave way, and whose threads have not ended yet
-PACE_S = 1e-4  # between two of a crowd
+PACE_S = 1e-3  # from one of a crowd to the next, on the average
 MOST, MOST_A_PEER = 256, 64  # connections in all, and of one address
 NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 LOCAL = Caller("local", "admin")  # whoever reaches a loopback address without TLS
@@ -109,7 +109,7 @@ class Door:
         self._inside: dict[Connection, str] = {}
         self._numbers = itertools.count(1)
         self._closed = False
-        self._warned = -math.inf
+        self._warned = self._due = -math.inf
         self._thread = threading.Thread(
             target=self._accept, name="aemtwin door", daemon=True
         )
@@ -147,13 +147,21 @@ class Door:
                 time.sleep(0.05)  # out of descriptors, as a rule
                 continue
             try:
-                crowded = self._admit(sock, str(address[0]), address[1])
-                while crowded and not self._closed:  # the others wait in the system
-                    time.sleep(PACE_S)
-                    crowded = len(self._leaving) > LEAVING_MOST
+                if self._admit(sock, str(address[0]), address[1]):
+                    self._pause()
             except (OSError, RuntimeError) as error:  # it is gone, or no more threads
                 log.warning("a connection could not be served: %s", error)
                 sock.close()
+
+    def _pause(self) -> None:
+        """Let a crowd wait in the system for a moment, and those who leave go."""
+        begin = time.monotonic()
+        self._due = max(self._due, begin - 20 * PACE_S) + PACE_S  # sleeps are inexact
+        while not self._closed:
+            left = self._due - time.monotonic()
+            if left <= 0 and len(self._leaving) <= LEAVING_MOST:
+                return
+            time.sleep(max(left, PACE_S / 10))
 
     def _admit(self, sock: socket.socket, host: str, port: int) -> bool:
         """Let one come in; return whether somebody had to stay out for that."""

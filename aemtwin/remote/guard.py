@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import msgpack
@@ -129,6 +130,9 @@ def _require(head: Header, serpent: bool, most: int, flags: int) -> None:
 
 
 _PARSING = threading.Lock()
+# Python's own parser, which serpent uses, goes deep: into one stack, not into that of
+# every connection.
+_DEEP = ThreadPoolExecutor(1, "aemtwin serpent")
 
 
 def decoded(serializer: int, payload: bytes | memoryview) -> Any:
@@ -142,22 +146,40 @@ def decoded(serializer: int, payload: bytes | memoryview) -> Any:
         BadRequest: If it cannot be read, or is too much of something.
         WrongType: If it holds something else.
     """
+    if serializer == MSGPACK:
+        value, refusal = _read(serializer, payload)
+    else:
+        value, refusal = _DEEP.submit(_read, serializer, payload).result()
+    if refusal is not None:
+        raise refusal
+    return value
+
+
+def _read(
+    serializer: int, payload: bytes | memoryview
+) -> tuple[Any, BadRequest | WrongType | None]:
+    """Return what a payload says, or why it is refused.
+
+    That error is a new one: the traceback of the first would keep what was read, for
+    as long as it takes until the other side has been told.
+    """
     with _PARSING:  # what one frame may become, not all of them together
         try:
             if serializer == MSGPACK:
                 value = msgpack.unpackb(payload, raw=False, ext_hook=_extension)
             else:
                 value = _of_serpent(serpent.loads(bytes(payload)), DEPTH)
-        except (BadRequest, WrongType):
-            raise
+            _count(value, VALUES, DEPTH)
+            return value, None
+        except (BadRequest, WrongType) as error:
+            value = None
+            return None, type(error)(str(error))
         except Exception as error:  # of the parsers: whatever they find
             said = str(error).splitlines()[0][:100] if str(error) else ""
-            raise BadRequest(
+            return None, BadRequest(
                 f"The request cannot be read as {NAMES[serializer]} "
                 f"({type(error).__name__}: {said}). Send it anew."
-            ) from None
-        _count(value, VALUES, DEPTH)
-        return value
+            )
 
 
 def call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import tracemalloc
 
 import hypothesis.strategies as st
@@ -209,6 +210,38 @@ def defused(serializer, payload):
     tracemalloc.stop()
     assert peak < 8e6
     assert left < 1e5
+
+
+@pytest.mark.parametrize("name", ["many nothings", "many maps"])
+def test_a_refusal_keeps_nothing_of_what_was_refused(name):
+    """It is there until the other side has been told, and that may not listen."""
+    tracemalloc.start()
+    with pytest.raises(BadRequest) as refused:
+        guard.call(MSGPACK, BOMBS[name])
+    left, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "more than 12000 values" in str(refused.value)
+    assert left < 1e5
+
+
+def test_the_deep_parser_has_one_stack_whoever_asks(monkeypatch):
+    stacks = set()
+
+    def loads(data):
+        stacks.add(threading.get_ident())
+        return 7
+
+    monkeypatch.setattr(guard.serpent, "loads", loads)
+    asking = [
+        threading.Thread(target=guard.decoded, args=(SERPENT, b"7")) for _ in range(5)
+    ]
+    for thread in asking:
+        thread.start()
+    assert guard.decoded(SERPENT, b"7") == 7
+    for thread in asking:
+        thread.join()
+    assert len(stacks) == 1
+    assert threading.get_ident() not in stacks
 
 
 def test_what_is_no_call_is_said():
