@@ -65,6 +65,7 @@ def prepared(served, keys):
 
     It has acted twice, so that every thread and connection is there that it needs.
     """
+    served.asked_plainly(keys.context)
     client = served.client(keys.client)
     lease = client.lease(3600.0, "the good one")
     arguments = {"position": [0.0, 0.0]}
