@@ -261,11 +261,10 @@ class Held:
                 raise
             except OSError:
                 pass
-            slow = self._sent.pop(sock, None) is not None
             self._selector.unregister(sock)
             sock.close()
             self.renewed += 1
-            self._come(slow)
+            self._come(slow=self._sent.pop(sock, None) is not None)
 
     def _drip(self, sock: socket.socket) -> None:
         k = self._sent[sock]
@@ -299,8 +298,7 @@ def latencies(
         count: Of each call under each condition, in all.
         rounds: How often every condition has its turn.
 
-    Returns:
-        Seconds of each call, by condition and name.
+    Returns seconds of each call, by condition and name.
     """
     found = {where: {name: [] for name in calls} for where in conditions}
     for _ in range(rounds):
