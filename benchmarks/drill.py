@@ -1,7 +1,7 @@
 """Kills by the thousand, and a million measurements: by hand, seeded.
 
-    python -m benchmarks.drill --kills 1000 --seed 1 --out benchmarks/results/drill.json
-    python -m benchmarks.drill --measurements 1000000 --out benchmarks/results/memory.json
+    python -m benchmarks.drill --kills 1000 --out benchmarks/results/drill.json
+    python -m benchmarks.drill --measurements 1000000 --out .../memory.json
 
 `tests/remote/drill.py` is the machinery, and says what counts; the slow tests do 50
 kills of each kind and 2*10^4 measurements. A round is 50 kills on one ledger.

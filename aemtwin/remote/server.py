@@ -29,8 +29,9 @@ from aemtwin.instruments.acting import Acting
 from aemtwin.instruments.allowed import Allowed, read_allowed
 from aemtwin.instruments.protocol import Instrument, Lease
 from aemtwin.remote.connection import is_loopback
-from aemtwin.remote.door import Door, Session
+from aemtwin.remote.door import Door
 from aemtwin.remote.keys import ROLES, server_context
+from aemtwin.remote.speaking import Session, Speaker
 
 log = logging.getLogger(__name__)
 Taken = TypeVar("Taken")
@@ -283,16 +284,14 @@ def serve(
             "0 for a free one."
         ) from None
     answers = InstrumentServer(instrument, truth=truth)
-    door = Door(
-        listener,
+    speaker = Speaker(
         OBJECT_ID,
         sorted(NEEDS),
         answers.answer,
-        came=answers.came,
-        left=answers.left,
         context=context,
         serpent=local if serpent is None else serpent,
     )
+    door = Door(listener, speaker, came=answers.came, left=answers.left)
     shown = f"[{host}]" if ":" in host else host
     uri = f"PYRO:{OBJECT_ID}@{shown}:{listener.getsockname()[1]}"
     log.info("serving %s at %s", instrument.describe().name, uri)

@@ -28,6 +28,7 @@ from Pyro4 import message
 
 import aemtwin
 from aemtwin.remote import door as doors
+from aemtwin.remote import speaking
 from tests.conftest import small_twin
 from tests.remote import bombs, crowd, fuzz, raw
 
@@ -185,7 +186,7 @@ class Visitors(RuleBasedStateMachine):
     @initialize()
     def serve(self):
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(doors, "GREETING_S", 60.0)
+        self.patch.setattr(speaking, "GREETING_S", 60.0)
         self.server = aemtwin.serve(small_twin(ideal=True))
         self.good = aemtwin.connect(self.server.uri, timeout_s=5.0)
         self.token = self.good.lease(600.0, "the good one").token

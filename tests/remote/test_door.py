@@ -15,7 +15,7 @@ from Pyro4 import message
 import aemtwin
 from aemtwin import errors
 from aemtwin.remote import door as doors
-from aemtwin.remote import guard
+from aemtwin.remote import guard, speaking
 from aemtwin.remote.connection import Closed, Connection
 from aemtwin.remote.server import NEEDS, Server
 from tests.conftest import small_twin
@@ -262,7 +262,7 @@ def test_a_connection_that_is_cut_keeps_its_number_until_its_own_thread_ends_it(
 
 
 def test_a_greeting_has_its_time(server, monkeypatch):
-    monkeypatch.setattr(doors, "GREETING_S", 0.3)
+    monkeypatch.setattr(speaking, "GREETING_S", 0.3)
     with raw.connected(server.uri, greeted=False) as silent:
         assert raw.is_closed(silent, within_s=2.0)
     with raw.connected(server.uri, greeted=False) as slow:
@@ -277,7 +277,7 @@ def test_a_greeting_has_its_time(server, monkeypatch):
 
 
 def test_a_frame_has_its_time_and_between_them_there_is_any(server, monkeypatch):
-    monkeypatch.setattr(doors, "FRAME_S", 0.3)
+    monkeypatch.setattr(speaking, "FRAME_S", 0.3)
     monkeypatch.setattr("aemtwin.remote.connection.FRAME_S", 0.3)
     with raw.connected(server.uri) as idle, raw.connected(server.uri) as slow:
         slow.sendall(raw.ask("state")[:10])
@@ -287,8 +287,8 @@ def test_a_frame_has_its_time_and_between_them_there_is_any(server, monkeypatch)
 
 
 def test_an_idle_plain_client_is_not_cut(server, monkeypatch):
-    monkeypatch.setattr(doors, "GREETING_S", 0.2)
-    monkeypatch.setattr(doors, "FRAME_S", 0.2)
+    monkeypatch.setattr(speaking, "GREETING_S", 0.2)
+    monkeypatch.setattr(speaking, "FRAME_S", 0.2)
     with Pyro4.Proxy(server.uri) as plain:
         assert plain.state()["operations"] == 0
         time.sleep(0.6)
