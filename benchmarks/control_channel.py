@@ -2,9 +2,10 @@
 
     python -m benchmarks.control_channel [--calls 2000] [--out results/...json]
 
-Servers run in processes of their own, on the loopback interface; calls to each follow
-one another in turn, so that whatever else the machine does falls on all alike. What is
-told is the median of each and its ratio to what the issue of it names:
+Servers run in processes of their own, on the loopback interface; blocks of calls to
+each follow one another in turn, so that whatever else the machine does falls on all
+alike, and a durable write of one does not delay that of another. What is told is the
+median of each and its ratio to what it is held to:
 
 * `state`, which does not act, to a bare Pyro4 method that returns the same by msgpack;
 * `move_to`, which acts, to that plus one durable write to the same disk;
@@ -107,14 +108,16 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def in_turn(calls: dict[str, Callable[[], object]], count: int) -> dict[str, dict]:
-    """Return percentiles, microseconds, of calls that take turns."""
+def in_turn(
+    calls: dict[str, Callable[[], object]], count: int, block: int = 25
+) -> dict[str, dict[str, float]]:
+    """Return percentiles, microseconds, of blocks of calls that take turns."""
     found: dict[str, list[float]] = {name: [] for name in calls}
-    for k in range(count + count // 10 + 3):
+    for k in range(-(-count // block) + 1):
         for name, call in calls.items():
-            seconds = timed(call)
-            if k >= count // 10 + 3:  # after the warm-up
-                found[name].append(seconds * 1e6)
+            call()  # the first of a block finds the caches of another
+            times = [timed(call) * 1e6 for _ in range(min(block, count))]
+            found[name] += times if k else []  # after the warm-up
     return {
         name: {
             "p50_us": round(statistics.median(times), 1),
@@ -156,6 +159,9 @@ def measure(calls: int, folder: Path, keys: Path | None) -> dict:
             at = (step % 7 * 1e-7, step % 5 * 1e-7)
             return scope.move_to(at, rid=f"b/{step}/move")
 
+        def settle(scope):
+            return scope.configure(rid=f"b/{next(steps)}/configure", settle_s=0.02)
+
         def bare_and_write():
             bare.state()
             line.write()
@@ -166,6 +172,7 @@ def measure(calls: int, folder: Path, keys: Path | None) -> dict:
             "one durable write": line.write,
             "bare Pyro4 and one durable write": bare_and_write,
             "move_to, durably begun": lambda: act(ours),
+            "configure, durably begun": lambda: settle(ours),
         }
         if keys is not None:
             served = start(OURS, str(folder / "tls.sqlite"), str(keys / "server"))
@@ -186,11 +193,13 @@ def measure(calls: int, folder: Path, keys: Path | None) -> dict:
             },
             200,
         )
-        images |= in_turn({"image, lists by serpent": lists.image}, 5)
+        images |= in_turn({"image, lists by serpent": lists.image}, 5, 5)
         exact = exact and np.array_equal(np.array(lists.image(), np.uint16), want)
     p50 = {name: cell["p50_us"] for name, cell in {**small, **images}.items()}
     acting = "bare Pyro4 and one durable write"
+    configure = p50["configure, durably begun"]
     ratios = {
+        "configure to bare and a write": configure / p50[acting],
         "state to bare": p50["state"] / p50["bare Pyro4, msgpack"],
         "move_to to bare and a write": p50["move_to, durably begun"] / p50[acting],
         "image: lists by serpent to asked for again": p50["image, lists by serpent"]

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,7 +35,7 @@ from aemtwin.remote.keys import ROLES, server_context
 from aemtwin.remote.speaking import Session, Speaker
 
 log = logging.getLogger(__name__)
-Taken = TypeVar("Taken")
+Answer = TypeVar("Answer")
 
 OBJECT_ID = "Instrument_Server"
 LOOKING = ("describe", "state", "duration", "events", "status", "fetch", "truth")
@@ -62,6 +63,7 @@ class InstrumentServer:
 
     def __init__(self, instrument: Instrument, *, truth: bool) -> None:
         self._instrument, self._truth = instrument, truth
+        self._leases = hasattr(instrument, "lease")
         self._lock = threading.Lock()
         self._bound: dict[str, Lease] = {}  # whose connections -> their lease
         self._given: dict[str, Lease] = {}  # the same, of those that asked for one
@@ -81,10 +83,9 @@ class InstrumentServer:
         encoding = require_encoding(encoding)
         if encoding == "bytes" and not session.plain:
             encoding = "view"  # it is packed before anything else happens
-        if call in MOVING:
-            kwargs["token"] = self._token(session, call, kwargs.get("token"))
-        elif call == "lease":
-            return to_wire(self._soon(lambda: self._lease(session, *args, **kwargs)))
+        if call == "lease":
+            lease = self._soon(lambda: self._lease(session, *args, **kwargs))
+            return to_wire(lease)
         elif call == "events":
             return self._events(*args, **kwargs)
         elif call == "truth":
@@ -92,7 +93,12 @@ class InstrumentServer:
         if call in ("submit", "fetch"):
             if (wait_s := kwargs.get("wait_s")) is not None:
                 kwargs["wait_s"] = min(wait_s, WAIT_S)
-        return to_wire(getattr(self._instrument, call)(*args, **kwargs), encoding)
+        do = getattr(self._instrument, call)
+        if call in MOVING and kwargs.get("token") is None and self._leases:
+            found = self._soon(lambda: self._bound_to(session, do, args, kwargs))
+        else:
+            found = do(*args, **kwargs)
+        return to_wire(found, encoding)
 
     def left(self, session: Session) -> None:
         """Free what was bound to a connection that ended."""
@@ -125,40 +131,44 @@ class InstrumentServer:
             self._instrument.refused(session.who, call, str(error))
         raise error
 
-    def _token(self, session: Session, call: str, token: str | None) -> str | None:
-        """Return the token of a call: its own, or that of its connection."""
-        if token is not None or not hasattr(self._instrument, "lease"):
-            return token
-        try:
-            return self._soon(lambda: self._bound_token(session))
-        except LeaseRefused as error:
-            said = str(error).replace("lease is refused", f"{call} is refused", 1)
-            raise LeaseRefused(said) from None
-
     @staticmethod
-    def _soon(take: Callable[[], Taken]) -> Taken:
-        """Take a lease; who holds it may just be gone, and not be missed so far."""
+    def _soon(ask: Callable[[], Answer]) -> Answer:
+        """Ask for what another may hold, who may just be gone and not be missed yet."""
         until = time.monotonic() + LEAVING_S
         while True:
             try:
-                return take()
+                return ask()
             except LeaseRefused:
                 if time.monotonic() >= until:
                     raise
             time.sleep(LEAVING_S / 20)
 
-    def _bound_token(self, session: Session) -> str:
+    def _bound_to(
+        self,
+        session: Session,
+        do: Callable[..., Any],
+        args: list[Any],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Act by the lease of a connection, taken if nobody has one.
+
+        Where another has, the instrument decides: what was done already is told to
+        everybody.
+        """
+        key = _key(session)
         with self._lock:
-            lease = self._bound.get(_key(session))
-            if lease is not None:
-                try:
-                    self._instrument.renew(lease.token)
-                    return lease.token
-                except LeaseRefused:  # it was silent for long
-                    del self._bound[_key(session)]
-            lease = self._instrument.lease(BOUND_S, session.who)
-            self._bound[_key(session)] = lease
-            return lease.token
+            lease = self._bound.get(key)
+            if lease is None:
+                with suppress(LeaseRefused):
+                    lease = self._instrument.lease(BOUND_S, session.who)
+                    self._bound[key] = lease
+        try:
+            return do(*args, **{**kwargs, "token": lease and lease.token})
+        except LeaseRefused:
+            with self._lock:
+                if self._bound.get(key) is lease:  # it was silent for too long
+                    self._bound.pop(key, None)
+            raise
 
     def _lease(self, session: Session, ttl_s: float = 10.0, holder: str = "") -> Lease:
         """Give a lease; what the same client has already makes way for it.

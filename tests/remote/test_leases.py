@@ -58,6 +58,16 @@ def test_a_connection_that_acts_holds_the_instrument_until_it_is_closed(two, twi
     second.move_to(AT)
 
 
+def test_what_was_done_is_told_to_everybody(two):
+    first, second = two
+    done = first.measure(rid="r/1/measure")
+    assert second.measure(rid="r/1/measure").values.tolist() == done.values.tolist()
+    with pytest.raises(errors.BadRequest, match="one id stands for one request"):
+        second.measure(rid="r/1/measure", dwell_s=2.0)
+    with pytest.raises(errors.LeaseRefused, match=r"measure is refused: 'local at"):
+        second.measure(rid="r/2/measure")
+
+
 def test_two_plain_clients_take_turns(server):
     with Pyro4.Proxy(server.uri) as first, Pyro4.Proxy(server.uri) as second:
         first.move_to(AT)
