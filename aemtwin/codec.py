@@ -42,14 +42,19 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
         return measurement_to_wire(value, encoding)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            f.name: to_wire(getattr(value, f.name), encoding)
-            for f in dataclasses.fields(value)
+            name: to_wire(getattr(value, name), encoding)
+            for name in _names(type(value))
         }
     if isinstance(value, Mapping):
         return {str(key): to_wire(item, encoding) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_wire(item, encoding) for item in value]
     return value
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 def array_to_wire(

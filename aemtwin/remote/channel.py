@@ -144,22 +144,22 @@ class Channel:
             if self._connection is None:
                 self._connection = self._open(timeout_s)
             self._seq = (self._seq + 1) & 0xFFFF
-            frame = message.Message(
-                message.MSG_INVOKE, data, guard.MSGPACK, 0, self._seq
+            head = guard.head(
+                message.MSG_INVOKE, len(data), guard.MSGPACK, 0, self._seq
             )
+            self._connection.send(head, data)
             left = None if until is None else max(until - time.monotonic(), 1e-3)
-            self._connection.send(frame.to_bytes())
             while True:
                 try:
-                    head, payload = self._connection.receive(guard.header, wait_s=left)
+                    got, payload = self._connection.receive(guard.header, wait_s=left)
                     break
                 except Silent:
                     if meanwhile is None or self._connection.begun:
                         raise
                     meanwhile()
                     left = timeout_s
-            if head.type != message.MSG_RESULT or head.seq != self._seq:
-                raise Closed(f"answer {head.seq} came to question {self._seq}")
+            if got.type != message.MSG_RESULT or got.seq != self._seq:
+                raise Closed(f"answer {got.seq} came to question {self._seq}")
         except BaseException as error:
             # a late answer must not be taken for that of the next call
             self.close()
@@ -171,7 +171,7 @@ class Channel:
                     raise self._explain(cause) from None
             raise
         answer = _read(payload)
-        if head.flags & message.FLAGS_EXCEPTION:
+        if got.flags & message.FLAGS_EXCEPTION:
             raise error_from_wire(answer)
         return answer
 
@@ -211,8 +211,8 @@ class Channel:
         serializer = get_serializer_by_id(guard.MSGPACK)
         data, _ = serializer.serializeData(said)
         flags = message.FLAGS_META_ON_CONNECT
-        frame = message.Message(message.MSG_CONNECT, data, guard.MSGPACK, flags, 0)
-        connection.send(frame.to_bytes())
+        frame = guard.head(message.MSG_CONNECT, len(data), guard.MSGPACK, flags, 0)
+        connection.send(frame, data)
         head, payload = connection.receive(_small, wait_s=timeout_s)
         answer = _read(payload)
         if head.type == message.MSG_CONNECTOK:

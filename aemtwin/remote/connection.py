@@ -40,6 +40,7 @@ class Connection:
         self._held = b""  # came with the last frame, and belongs to the next
         self.begun = False  # a frame is being received
         self._room = bytearray()  # that frames are received into, one after the other
+        self._limit_s = math.nan  # that the socket has
         self.ended = False  # by us
 
     def receive(
@@ -64,11 +65,12 @@ class Connection:
             Silent: If the time is over.
         """
         self.begun = bool(self._held)
-        data = self._held or self._some(FIRST, wait_s)
+        patience = math.inf if wait_s is None else time.monotonic() + wait_s
+        data = self._held or self._some(patience)
         self.begun = True
         until = time.monotonic() + frame_s
         while len(data) < guard.HEADER:
-            data += self._some(FIRST, _left(until))
+            data += self._some(min(until, time.monotonic() + FRAME_S))
         head = check(data[: guard.HEADER])
         begin = guard.HEADER + head.ignored
         size = begin + head.size
@@ -89,7 +91,7 @@ class Connection:
         if sum(map(len, parts)) <= FIRST:
             parts = (b"".join(parts),)
         try:
-            self.sock.settimeout(piece_s)
+            self._limit(piece_s)
             for part in parts:
                 view = memoryview(part)
                 while view:
@@ -99,17 +101,29 @@ class Connection:
         except OSError as error:
             raise Closed(str(error)) from error
 
-    def _some(self, size: int, wait_s: float | None) -> bytes:
-        try:
-            self.sock.settimeout(None if wait_s is None else max(wait_s, 1e-3))
-            data = self.sock.recv(size)
-        except TimeoutError:
-            raise Silent(f"Nothing came for {wait_s:.3g} s.") from None
-        except OSError as error:
-            raise Closed(str(error)) from error
+    def _some(self, until: float) -> bytes:
+        """Return what comes next, before a time on the monotonic clock."""
+        while True:
+            left = until - time.monotonic()
+            try:
+                self._limit(left)
+                data = self.sock.recv(FIRST)
+                break
+            except TimeoutError:
+                if time.monotonic() >= until:
+                    raise Silent("Nothing came in time.") from None
+            except OSError as error:
+                raise Closed(str(error)) from error
         if not data:
             raise Closed("The other side closed the connection.")
         return data
+
+    def _limit(self, seconds: float) -> None:
+        """Let the socket wait so long at most; asking the system for it is not free."""
+        seconds = min(max(seconds, 1e-3), FRAME_S)
+        if seconds != self._limit_s:
+            self.sock.settimeout(seconds)
+            self._limit_s = seconds
 
     def _rest(self, data: bytes, size: int, until: float) -> memoryview:
         """Receive the rest of a frame."""
@@ -123,7 +137,7 @@ class Connection:
             if have == len(self._room):
                 self._room.extend(bytes(min(size - have, have)))
             try:
-                self.sock.settimeout(_left(until))
+                self._limit(until - time.monotonic())
                 with memoryview(self._room) as room:
                     count = self.sock.recv_into(room[have:size])
             except TimeoutError:
@@ -153,10 +167,6 @@ class Connection:
         self.cut()
         with suppress(OSError):
             self.sock.close()
-
-
-def _left(until: float) -> float:
-    return min(max(until - time.monotonic(), 1e-3), FRAME_S)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """What may come in: which frames, how large, of what, and how deep.
 
-Frames are Pyro4's (its `Message` packs and unpacks headers). Nothing of a frame is read
+Frames are Pyro4's. Nothing of a frame is read
 before its header was looked at, and nothing is built from one but numbers, texts, bytes
 and containers of them: no class, no compressed data, no annotation. Parsing multiplies
 (a byte of msgpack may become 73 of memory, one of serpent 490), so the sizes are small,
@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 import serpent
-from Pyro4 import errors as pyro_errors
-from Pyro4 import message
+from Pyro4 import constants, message
 from Pyro4.util import MsgpackSerializer, SerpentSerializer
 
 from aemtwin.errors import BadRequest, WrongType
@@ -32,6 +31,7 @@ IGNORED_BYTES = 64  # of annotations: Pyro4's own correlation id is one of 22
 VALUES = 12_000  # in one request: 64 KiB hold 7281 floats
 DEPTH = 12  # of lists in lists
 HEADER = message.Message.header_size
+_HEAD = struct.Struct(message.Message.header_format)
 CALLING = (message.MSG_INVOKE, message.MSG_PING)
 
 
@@ -62,20 +62,36 @@ def header(data: bytes) -> Header:
     Raises:
         BadFrame: If that is not the head of one.
     """
-    try:
-        found = message.Message.from_header(data)
-    except (pyro_errors.PyroError, struct.error) as error:
-        raise BadFrame(f"That is no frame of Pyro4 ({error}).") from None
-    if found.data_size < 0:
-        raise BadFrame(f"A frame cannot have {found.data_size} bytes.")
-    return Header(
-        found.type,
-        found.flags,
-        found.seq,
-        found.serializer_id,
-        found.annotations_size,
-        found.data_size,
+    if len(data) != HEADER:
+        raise BadFrame(f"The head of a frame has {HEADER} bytes, not {len(data)}.")
+    tag, version, kind, flags, seq, size, serializer, ignored, _, checksum = (
+        _HEAD.unpack(data)
     )
+    if tag != b"PYRO" or version != constants.PROTOCOL_VERSION:
+        raise BadFrame("That is no frame of Pyro4, or of another version of it.")
+    if checksum != _checksum(kind, flags, seq, size, serializer, ignored):
+        raise BadFrame("The head of a frame is damaged: its checksum is wrong.")
+    if size < 0:
+        raise BadFrame(f"A frame cannot have {size} bytes.")
+    return Header(kind, flags, seq, serializer, ignored, size)
+
+
+def head(kind: int, size: int, serializer: int, flags: int, seq: int) -> bytes:
+    """Return the head of a frame of ours, without annotations.
+
+    >>> header(head(message.MSG_RESULT, 9, MSGPACK, 0, 1)).size
+    9
+    """
+    checksum = _checksum(kind, flags, seq, size, serializer, 0)
+    version = constants.PROTOCOL_VERSION
+    return _HEAD.pack(
+        b"PYRO", version, kind, flags, seq, size, serializer, 0, 0, checksum
+    )
+
+
+def _checksum(*fields: int) -> int:
+    magic = message.Message.checksum_magic
+    return int((sum(fields) + constants.PROTOCOL_VERSION + magic) & 0xFFFF)
 
 
 def greeting(head: Header, *, serpent: bool = True) -> Header:

@@ -162,10 +162,8 @@ class Speaker:
 
         head, payload = connection.receive(check, frame_s=FRAME_S)
         if head.type == message.MSG_PING:
-            pong = message.Message(
-                message.MSG_PING, b"pong", head.serializer, 0, head.seq
-            )
-            connection.send(pong.to_bytes())
+            pong = guard.head(message.MSG_PING, 4, head.serializer, 0, head.seq)
+            connection.send(pong + b"pong")
             return
         session.serializer = head.serializer
         try:
@@ -220,9 +218,7 @@ def _packed(
     session.packer.reset()
     session.packer.pack(answer)
     data = session.packer.getbuffer()
-    frame = message.Message(message.MSG_RESULT, b"", MSGPACK, 0, head.seq)
-    frame.data_size = len(data)
-    return frame.to_bytes(), data
+    return guard.head(message.MSG_RESULT, len(data), MSGPACK, 0, head.seq), data
 
 
 def _tell_why(sock: socket.socket, *, plain: bool) -> None:
@@ -254,5 +250,5 @@ def _frame(
     flags: int = 0,
 ) -> bytes:
     data, _ = get_serializer_by_id(serializer).serializeData(answer)
-    frame: bytes = message.Message(kind, data, serializer, flags, seq).to_bytes()
+    frame: bytes = guard.head(kind, len(data), serializer, flags, seq) + data
     return frame
