@@ -13,6 +13,8 @@ from cyclopts import Parameter
 
 from aemtwin import options
 
+SWITCH_S = 1e-3  # who asks meanwhile waits less for a twin that computes
+
 
 def serve(
     source: options.Source,
@@ -61,6 +63,7 @@ def serve(
         real_time=real_time,
     )
     twin = open_twin(source, seed=seed, ledger=ledger, **said)
+    sys.setswitchinterval(SWITCH_S)
     with serve_instrument(
         twin,
         host=host,
