@@ -60,35 +60,45 @@ def client_context(folder: str | Path) -> ssl.SSLContext:
 def _loaded(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
     # Both sides are ours or young: no older version has to be spoken
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    for name in FILES:
-        if not (folder / name).is_file():
-            there = ", ".join(FILES)
-            raise BadFile(
-                f"The folder of keys {folder} has no {name}; it holds {there}. {MAKE}"
-            )
     authority, certificate, key = (folder / name for name in FILES)
     try:
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise BadFile(
+                    f"The folder of keys {folder} has no {name}; it holds "
+                    f"{', '.join(FILES)}. {MAKE}"
+                )
         context.load_verify_locations(authority)
-        context.load_cert_chain(certificate, key)
-        begin, end = validity(certificate.read_text("ascii"))
+        # A passphrase is never asked for: a server has nobody who would type it
+        context.load_cert_chain(certificate, key, password="")
+        valid = {p: validity(p.read_text("ascii")) for p in (authority, certificate)}
+    except BadFile:
+        raise
+    except PermissionError:
+        raise BadFile(
+            f"The keys in {folder} may not be read by this account. They are for the "
+            "one who serves or calls: make that one their owner."
+        ) from None
     except (OSError, ValueError, IndexError) as error:  # SSLError is an OSError
         said = getattr(error, "reason", None) or error
         raise BadFile(
-            f"The keys in {folder} cannot be used ({said}): a file is damaged, or "
-            f"the key is of another certificate. {MAKE}"
+            f"The keys in {folder} cannot be used ({said}): a file is damaged, or the "
+            f"key has a passphrase or is of another certificate. {MAKE}"
         ) from None
     now = datetime.now(UTC)
-    if not begin <= now <= end:
-        raise BadFile(
-            f"The certificate {certificate} is valid from {begin:%Y-%m-%d %H:%M} to "
-            f"{end:%Y-%m-%d %H:%M} UTC, and now it is {now:%Y-%m-%d %H:%M}. Have it "
-            "made anew (`aemtwin keys --renew`), or set the clock."
-        )
+    for path, (begin, end) in valid.items():
+        if not begin <= now <= end:
+            how = "in another folder" if path == authority else "with --renew"
+            raise BadFile(
+                f"The certificate {path} is valid from {begin:%Y-%m-%d %H:%M} to "
+                f"{end:%Y-%m-%d %H:%M} UTC, and now it is {now:%Y-%m-%d %H:%M}. Have "
+                f"it made anew (`aemtwin keys`, {how}), or set the clock."
+            )
     return context
 
 
 def validity(pem: str) -> tuple[datetime, datetime]:
-    """Return from when to when a certificate is valid.
+    """Return from when to when a certificate is valid, the first one of a text.
 
     Raises:
         ValueError: If the text is no certificate.
@@ -97,7 +107,8 @@ def validity(pem: str) -> tuple[datetime, datetime]:
         RFC 5280 (2008), section 4.1: a certificate begins with version, serial number,
         signature, issuer and validity.
     """
-    der = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN") :].strip() + "\n")
+    begin_of, end_of = pem.index(ssl.PEM_HEADER), pem.index(ssl.PEM_FOOTER)
+    der = ssl.PEM_cert_to_DER_cert(pem[begin_of:end_of] + ssl.PEM_FOOTER)
     _, whole, _ = _element(der)
     _, body, _ = _element(whole)
     tag, _, rest = _element(body)
@@ -152,7 +163,7 @@ WHY = {  # words of OpenSSL -> what they mean to whoever asked
     "CERTIFICATE_REQUIRED": "it wants a certificate, and none was shown",
     "CERTIFICATE_EXPIRED": "our certificate has expired",
     "UNKNOWN_CA": "our certificate is of another authority than the server's",
-    "BAD_CERTIFICATE": "our certificate is damaged, or not made for a client",
+    "BAD_CERTIFICATE": "our certificate is damaged, or not valid yet by its clock",
     "UNSUPPORTED_CERTIFICATE": "our certificate is not made for a client",
     "ACCESS_DENIED": "our certificate has no role",
 }
@@ -190,6 +201,11 @@ def explain(error: OSError, uri: str) -> AemtwinError:
         return AccessRefused(
             f"{uri} does not let us in: {why}. Ask whoever serves it for keys that "
             "are valid, and name their folder (keys=, --keys, AEMTWIN_KEYS)."
+        )
+    if "PROTOCOL_VERSION" in reason.upper():
+        return Unreachable(
+            f"{uri} speaks an older TLS than 1.3 ({reason}), the oldest that we do. "
+            "Renew what it is served with, or tunnel: ssh -L."
         )
     if isinstance(error, ssl.SSLError):
         return Unreachable(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import shutil
 import socket
 import ssl
 import stat
+import subprocess
+import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import Pyro4
 import pytest
@@ -107,8 +114,6 @@ def test_the_strictest_verification_accepts_them(ours):
     context.verify_flags |= strict
     mine = using.client_context(ours / "clients" / "loop")
     mine.verify_flags |= strict
-    import threading
-
     found = []
 
     def accept():
@@ -278,7 +283,164 @@ def test_a_certificate_without_a_role_is_refused():
     assert found == Caller("x", "admin")
 
 
+# What is said of it, by sockets alone
+
+
+@pytest.fixture(scope="module")
+def aged(ours, tmp_path_factory):
+    """Certificates of our authority: expired, and not valid yet."""
+    folders = {}
+    for name, days in {"expired": -400, "young": 30}.items():
+        folders[name] = tmp_path_factory.mktemp(name)
+        shutil.copytree(ours / "authority", folders[name] / "authority")
+        with pytest.MonkeyPatch.context() as patch:
+            at_another_time(patch, days)
+            authority.make_keys(folders[name], clients=CLIENTS)
+    return folders
+
+
+def shaken(server, client, host="localhost"):
+    """Greet over loopback; return what the client is told, and it read nothing."""
+
+    def answer():
+        sock, _ = listening.accept()
+        sock.settimeout(5)
+        with contextlib.suppress(OSError):
+            if server is None:
+                sock.sendall(b"PYRO" + bytes(40))
+            else:
+                how = {"server_side": True, "do_handshake_on_connect": False}
+                sock = server.wrap_socket(sock, **how)
+                sock.do_handshake()
+            sock.recv(1)
+        sock.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        worker = threading.Thread(target=answer)
+        worker.start()
+        sock = socket.create_connection(listening.getsockname(), 5)
+        begin = time.perf_counter()
+        with pytest.raises(OSError) as caught:  # noqa: PT012, the alert comes late
+            if client is None:
+                sock.sendall(b"PYRO" + bytes(40))
+            else:
+                sock = client.wrap_socket(sock, server_hostname=host)
+            if sock.recv(1) == b"":
+                raise ConnectionResetError("ended")
+        took = time.perf_counter() - begin
+        sock.close()
+        worker.join(timeout=5)
+    assert took < 1.0
+    return using.explain(caught.value, "PYRO:x@h:1")
+
+
+REFUSED = {  # server, client, kind, what is said
+    "none": ("ours", "none", "AccessRefused", "it wants a certificate"),
+    "foreign": ("ours", "mixed", "AccessRefused", "our .* of another authority"),
+    "expired": ("ours", "expired", "AccessRefused", "our certificate has expired"),
+    "young": ("ours", "young", "AccessRefused", "not valid yet by its clock"),
+    "a server's": ("ours", "server", "AccessRefused", "not made for a client"),
+    "plain": ("ours", "plain", "Unreachable", "ended the connection"),
+    "old": ("old", "loop", "Unreachable", "older TLS than 1.3"),
+    "foreign server": ("foreign", "loop", "AccessRefused", "of another authority"),
+    "expired server": ("expired", "loop", "AccessRefused", "its .* has expired"),
+    "young server": ("young", "loop", "AccessRefused", "its .* not valid yet"),
+    "a client's": ("client", "loop", "AccessRefused", "not made for a server"),
+    "plain server": ("plain", "loop", "Unreachable", "without keys"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_greeting_is_explained(made, aged, monkeypatch, case):
+    always = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(using, "validity", lambda pem: always)
+    ours, foreign = made
+    served, came, kind, said = REFUSED[case]
+    loop = Path("clients") / "loop"
+    if served == "plain":
+        server = None
+    else:
+        where = {"old": ours, "ours": ours, "foreign": foreign, "client": ours, **aged}
+        part = loop if served == "client" else "server"
+        server = using.server_context(where[served] / part)
+    if served == "old":
+        server.minimum_version = ssl.TLSVersion.TLSv1_2
+        server.maximum_version = ssl.TLSVersion.TLSv1_2
+    if came == "plain":
+        client = None
+    elif came == "none":
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.load_verify_locations(ours / "server" / "ca.pem")
+    else:
+        where = {"loop": ours, "server": ours, "mixed": ours, **aged}
+        part = "server" if came == "server" else loop
+        client = using.client_context(where[came] / part)
+    if came == "mixed":
+        theirs = foreign / loop
+        client.load_cert_chain(theirs / "cert.pem", theirs / "key.pem")
+    error = shaken(server, client)
+    assert error.code == kind
+    assert re.search(said, str(error))
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("other.example", "not for that host"), ("127.0.0.9", "not for that address")],
+)
+def test_who_is_not_called_so_is_not_believed(ours, host, said):
+    server = using.server_context(ours / "server")
+    client = using.client_context(ours / "clients" / "loop")
+    error = shaken(server, client, host)
+    assert isinstance(error, errors.AccessRefused)
+    assert said in str(error)
+
+
 # Files
+
+
+def test_a_key_with_a_passphrase_is_an_error_and_not_a_question(tmp_path, ours):
+    from cryptography.hazmat.primitives import serialization as s
+
+    shutil.copytree(ours / "server", tmp_path / "server")
+    path = tmp_path / "server" / "key.pem"
+    key = s.load_pem_private_key(path.read_bytes(), None)
+    locked = s.BestAvailableEncryption(b"secret")
+    path.write_bytes(key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, locked))
+    code = (
+        "import sys; from aemtwin.remote import keys\n"
+        "try: keys.server_context(sys.argv[1])\n"
+        "except keys.BadFile as error: sys.exit(str(error))"
+    )
+    asked = subprocess.run(  # with nobody at a terminal who would be asked
+        [sys.executable, "-c", code, str(path.parent)],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert "has a passphrase" in asked.stderr
+    assert "pass phrase" not in asked.stdout + asked.stderr
+
+
+def test_keys_of_another_account_are_said_to_be(ours, monkeypatch):
+    def denied(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(using, "validity", denied)
+    with pytest.raises(errors.BadFile, match="may not be read by this account"):
+        using.client_context(ours / "clients" / "loop")
+
+
+def test_an_authority_that_has_expired_is_said(ours, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_another_time(patch, -3660)
+        authority.make_keys(tmp_path)
+    shutil.copytree(ours / "server", tmp_path / "mixed")
+    old = (tmp_path / "authority" / "ca.pem").read_bytes()
+    (tmp_path / "mixed" / "ca.pem").write_bytes(old)
+    with pytest.raises(errors.BadFile, match=r"ca\.pem is valid from .*another folder"):
+        using.client_context(tmp_path / "mixed")
 
 
 def test_keys_that_cannot_be_read_are_said_before_anything_is_tried(tmp_path, ours):
