@@ -6,7 +6,7 @@ and `aemtwin.screen` puts both on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aemtwin.specs import Axis, Channel, InstrumentSpec, Mode, Parameter
@@ -74,15 +74,36 @@ def served(spec: InstrumentSpec) -> str:
     return "\n".join([said, *notices, "Ctrl-C ends it."])
 
 
-def keys_made(folder: Path, made: Sequence[Path], hosts: Sequence[str]) -> list[str]:
-    """Return what to do with keys that were made: who gets which, and how to use it."""
-    lines = [f"made {path}" for path in made] or ["Nothing was made: all are there."]
+def keys_made(
+    folder: Path,
+    made: Sequence[Path],
+    lacking: Mapping[Path, Sequence[str]],
+    hosts: Sequence[str],
+) -> list[str]:
+    """Return what to do with keys that were made: who gets which, and how to use it.
+
+    Args:
+        folder: Of all of them.
+        made: The folders of keys that are new.
+        lacking: See `aemtwin.remote.authority.lacking`.
+        hosts: What the server's certificate names.
+    """
+    lines = [f"made {path}" for path in made]
+    for path, names in lacking.items():
+        if names:
+            lines.append(
+                f"kept {path}, which is not for {', '.join(names)}: "
+                "with --renew it is made anew"
+            )
+        elif path not in made:
+            lines.append(f"kept {path}, which was there")
     clients = [path.name for path in made if path.parent.name == "clients"]
     lines += [
         "",
-        f"{folder / 'authority'} makes all others: it stays here, and is backed up.",
+        f"{folder / 'authority' / 'ca.key'} makes all others: it stays here, and is "
+        "backed up.",
         f"{folder / 'server'} goes to the instrument's computer:",
-        f"  aemtwin serve SOURCE --host {hosts[0]} --keys {folder / 'server'}",
+        f"  aemtwin serve SOURCE --host {hosts[-1]} --keys {folder / 'server'}",
     ]
     for name in clients:
         place = folder / "clients" / name

@@ -109,7 +109,9 @@ def keys(
     made = authority.make_keys(
         folder, hosts=hosts, clients=clients, days=days, renew=renew
     )
-    for line in about.keys_made(folder, made, host or ["127.0.0.1"]):
+    lacking = authority.lacking(folder, hosts=hosts, clients=clients)
+    named = authority.made_for(folder / "server")
+    for line in about.keys_made(folder, made, lacking, named):
         print(line)
 
 

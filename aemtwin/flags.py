@@ -40,7 +40,7 @@ def counts(said: list[str]) -> dict[str, str]:
 
 def roles(said: list[str] | None) -> dict[str, str]:
     """Read `loop=operate`: a client and its role."""
-    found = {}
+    found: dict[str, str] = {}
     for text in said or ():
         name, equals, role = text.partition("=")
         if not equals:
@@ -48,6 +48,8 @@ def roles(said: list[str] | None) -> dict[str, str]:
                 f"--client got {text!r}; it is NAME=ROLE, as loop=operate; roles are "
                 "observe, operate and admin."
             )
+        if found.get(name, role) != role:
+            raise BadConfig(f"--client got {name} twice, with two roles; give one.")
         found[name] = role
     return found
 
