@@ -197,7 +197,7 @@ class RemoteInstrument(Calls):
                 time.sleep(0.2)
         if self._holding is not None:
             self._holding.end()
-        self._holding = Holding(lease, holder, self._take, self._renew)
+        self._holding = Holding(lease, holder, self._take, self._renew, self._give_back)
         return lease
 
     def renew(self, token: str) -> Lease:
@@ -211,7 +211,7 @@ class RemoteInstrument(Calls):
             holding.end()
             token = holding.lease.token
         if token is not None:
-            self._line.ask("release", [token])
+            self._give_back(token)
 
     def evict(self) -> str:
         """Take the right to act from whoever has it: for an admin."""
@@ -230,6 +230,9 @@ class RemoteInstrument(Calls):
 
     def _take(self, ttl_s: float, holder: str) -> Lease:
         return from_wire(Lease, self._line.ask("lease", [ttl_s, holder]))
+
+    def _give_back(self, token: str) -> None:
+        self._line.ask("release", [token])
 
     def _renew(self, token: str, timeout_s: float) -> None:
         self._line.renew(token, timeout_s)

@@ -20,9 +20,10 @@ class Holding:
         holder: Whom it was taken for.
         take: Takes one: time to live and holder -> lease.
         renew: Renews one: token, and how long that may take.
+        give_back: Gives one back, by its token.
 
     Attributes:
-        lease: The one that counts now.
+        lease: The one that counts now, or that was lost.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class Holding:
         holder: str,
         take: Callable[[float, str], Lease],
         renew: Callable[[str, float], None],
+        give_back: Callable[[str], None],
     ) -> None:
         self.lease, self._holder = lease, holder
-        self._take, self._renew = take, renew
+        self._take, self._renew, self._give_back = take, renew, give_back
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(
@@ -45,10 +47,14 @@ class Holding:
         """Take the lease anew after it ran out, if nobody had one in between.
 
         Leases are numbered: the number after ours says that there was none. What this
-        process did not do since cannot have been done by another.
+        process did not do since cannot have been done by another. If there was one,
+        the lease is lost for good: whoever wants to go on looks at what was done, and
+        takes another.
         """
         with self._lock:
             was = self.lease
+            if self._over.is_set():
+                return False
             try:
                 self._renew(was.token, was.ttl_s)
                 return True  # another thread was quicker
@@ -60,13 +66,15 @@ class Holding:
                 log.warning("the lease is lost: %s", error)
                 self._over.set()
                 return False
-            self.lease = lease
-            if lease.fence == was.fence + 1:
+            if lease.fence == was.fence + 1 and not self._over.is_set():
+                self.lease = lease
                 log.warning("the lease had run out, and is taken again")
                 return True
-            self._over.set()  # it ends by itself
-            log.warning("the lease had run out, and others have held the instrument")
-            return False
+            if not self._over.is_set():
+                log.warning("the lease is lost: others have held the instrument")
+            self._over.set()
+        self._give_back(lease.token)  # calls go on with the old token: refused
+        return False
 
     def end(self) -> None:
         """Renew no more."""
