@@ -183,6 +183,9 @@ class Channel:
             raise Silent(f"no connection in {timeout_s:g} s") from None
         except OSError as error:
             raise Closed(str(error)) from None
+        if sock.getsockname() == sock.getpeername():  # while a server here is gone
+            sock.close()
+            raise Closed("nobody listens there: it was connected to itself")
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
