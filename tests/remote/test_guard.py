@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import threading
 import tracemalloc
@@ -206,6 +207,7 @@ def defused(serializer, payload):
     tracemalloc.start()
     with pytest.raises(REFUSED):
         guard.call(serializer, payload)
+    gc.collect()
     left, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8e6

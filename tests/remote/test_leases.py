@@ -213,9 +213,10 @@ def test_a_rate_is_waited_for(twin):
         for step in range(6):
             scope.move_to(AT, rid=f"r/{step}/move")
         assert time.monotonic() - begin > 5 * 0.045
+        scope.close()
+    slow = Allowed(rate_hz=0.05, burst=1)
+    with aemtwin.serve(small_twin(ideal=True), limits=slow) as server:
         with Pyro4.Proxy(server.uri) as plain:
-            scope.close()
-            time.sleep(0.1)
             plain.move_to(AT)
             with pytest.raises(BlockingIOError, match="TooFast: move_to comes too"):
                 plain.move_to(AT)
