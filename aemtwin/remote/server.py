@@ -155,19 +155,22 @@ class InstrumentServer:
         Where another has, the instrument decides: what was done already is told to
         everybody.
         """
-        key = _key(session)
+        key, taken = _key(session), False
         with self._lock:
             lease = self._bound.get(key)
             if lease is None:
                 with suppress(LeaseRefused):
                     lease = self._instrument.lease(BOUND_S, session.who)
-                    self._bound[key] = lease
+                    self._bound[key], taken = lease, True
         try:
             return do(*args, **{**kwargs, "token": lease and lease.token})
-        except LeaseRefused:
+        except Exception as error:
+            ended = isinstance(error, LeaseRefused)  # it was silent for too long
             with self._lock:
-                if self._bound.get(key) is lease:  # it was silent for too long
+                if (taken or ended) and self._bound.get(key) is lease:
                     self._bound.pop(key, None)
+            if taken and lease is not None:  # bad input changes nothing
+                self._instrument.release(lease.token)
             raise
 
     def _lease(self, session: Session, ttl_s: float = 10.0, holder: str = "") -> Lease:

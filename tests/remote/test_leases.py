@@ -68,6 +68,20 @@ def test_what_was_done_is_told_to_everybody(two):
         second.measure(rid="r/2/measure")
 
 
+def test_bad_input_takes_no_lease(two, twin):
+    first, second = two
+    for bad in (
+        lambda: first.move_to((9.0, 9.0)),
+        lambda: first.measure(rid="r/1/measure", dwell_s=-1.0),
+    ):
+        with pytest.raises(errors.OutOfRange):
+            bad()
+        assert twin.state().lease == ""
+    second.move_to(AT)
+    with pytest.raises(errors.LeaseRefused):
+        first.move_to(AT)
+
+
 def test_two_plain_clients_take_turns(server):
     with Pyro4.Proxy(server.uri) as first, Pyro4.Proxy(server.uri) as second:
         first.move_to(AT)
