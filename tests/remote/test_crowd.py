@@ -156,7 +156,7 @@ def test_crowds_of_silent_and_slow_ones_delay_nobody(keys):
         turns = {"alone": nullcontext, "crowd": outside.there}
         times = crowd.latencies(calls, turns, count=3000, rounds=5)
         for name in calls:
-            # the quietest of five rounds: a machine is shared, benchmarks/crowd.py is not
+            # the quietest of five rounds: the machine is shared
             assert least_ratio(times["crowd"][name], times["alone"][name]) <= 2
         with outside.there():
             most = 0
