@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +32,8 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
         encoding: "bytes" for arrays as bytes, "list" for nested lists; "view" for
             their memory as it is, to be packed at once.
     """
-    if type(value) in PLAIN:
+    kind = type(value)
+    if kind in PLAIN:
         return value
     if isinstance(value, np.ndarray):
         return array_to_wire(value, encoding)
@@ -40,11 +41,8 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
         return value.item()
     if isinstance(value, Measurement):
         return measurement_to_wire(value, encoding)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            name: to_wire(getattr(value, name), encoding)
-            for name in _names(type(value))
-        }
+    if names := _names(kind):
+        return {name: to_wire(getattr(value, name), encoding) for name in names}
     if isinstance(value, Mapping):
         return {str(key): to_wire(item, encoding) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -54,6 +52,9 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
 
 @functools.cache
 def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a kind of record; none of what is no record."""
+    if not dataclasses.is_dataclass(kind):
+        return ()
     return tuple(f.name for f in dataclasses.fields(kind))
 
 
@@ -61,7 +62,9 @@ def array_to_wire(
     array: NDArray[Any], encoding: str = "bytes", units: str | None = None
 ) -> dict[str, Any]:
     """Turn an array into shape, dtype, bytes (little-endian, C order) and unit."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    little = array
+    if array.dtype.str[0] == ">":
+        little = array.astype(array.dtype.newbyteorder("<"))
     data: Any
     if encoding == "list":
         data = little.tolist()
@@ -89,7 +92,8 @@ def array_from_wire(packed: Mapping[str, Any]) -> NDArray[Any]:
         array = np.frombuffer(data, dtype).reshape(shape)
     else:
         array = np.array(data, dtype).reshape(shape)
-    array = array.astype(dtype.newbyteorder("="), copy=False)
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
     array.flags.writeable = False
     return array
 
@@ -134,12 +138,13 @@ def from_wire(kind: type[Record], packed: Any) -> Record:
 
 
 def _build(kind: Any, packed: Any) -> Any:
-    return packed if packed is None else _builder(kind)(packed)
+    build = _builder(kind)
+    return packed if packed is None or build is None else build(packed)
 
 
 @functools.cache
-def _builder(kind: Any) -> Callable[[Any], Any]:
-    """Return what rebuilds a value of a kind; looked up once for each kind."""
+def _builder(kind: Any) -> Callable[[Any], Any] | None:
+    """Return what rebuilds a value of a kind, looked up once; None: it is one as is."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return _builder(next(k for k in inner if k is not type(None)))
@@ -149,15 +154,25 @@ def _builder(kind: Any) -> Callable[[Any], Any]:
         return _tuple_builder(inner)
     if origin is not None and issubclass(origin, Mapping):
         item = inner[1]
+        if _builder(item) is None:
+            return dict
         return lambda packed: {key: _build(item, each) for key, each in packed.items()}
     if dataclasses.is_dataclass(kind):
         made: Any = kind
         hints = typing.get_type_hints(kind)
-        known = {f.name: hints[f.name] for f in dataclasses.fields(kind)}
-        return lambda packed: made(
-            **{k: _build(known[k], v) for k, v in packed.items() if k in known}
-        )
-    return lambda packed: packed
+        known = {f.name: _builder(hints[f.name]) for f in dataclasses.fields(kind)}
+        return lambda packed: made(**dict(_fields(known, packed)))
+    return None
+
+
+def _fields(
+    known: Mapping[str, Callable[[Any], Any] | None], packed: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Yield the fields that are known, rebuilt."""
+    for name, value in packed.items():
+        if name in known:
+            build = known[name]
+            yield name, value if value is None or build is None else build(value)
 
 
 def _tuple_builder(inner: tuple[Any, ...]) -> Callable[[Any], Any]:

@@ -14,7 +14,7 @@ from aemtwin.errors import BadConfig
 from aemtwin.journal import load_maps
 from aemtwin.surrogates.base import Cross, Posterior
 from aemtwin.terms import Terms
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 RUN = {"first": 4, "steps": 10, "candidates": (9, 8), "seed": 3, "baseline": False}
 SHAPE = (5, 6)

@@ -12,7 +12,7 @@ from aemtwin.documents import run_start
 from aemtwin.errors import BadConfig, MeasurementFailed
 from aemtwin.journal import Journal
 from aemtwin.record import read_run
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 SMALL = {"twin": {"source": "small"}, "first": 4, "steps": 6, "seed": 2}
 
@@ -152,7 +152,7 @@ def test_a_loop_is_not_sought_where_the_sweep_never_turns(tmp_path):
     from aemtwin.instruments.twin import Twin
     from aemtwin.sample import StoredArray
     from aemtwin.specs import Axis
-    from tests.conftest import small_arrays
+    from tests.small import small_arrays
 
     loops = small_arrays()[2]
     energy = Axis("energy", "eV", np.arange(12.0), "Energy", "spectral")

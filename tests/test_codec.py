@@ -15,7 +15,7 @@ from aemtwin.codec import array_from_wire, from_wire, to_wire
 from aemtwin.instruments.protocol import State
 from aemtwin.measurement import Measurement
 from aemtwin.specs import InstrumentSpec
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 dtypes = st.one_of(
     hnp.integer_dtypes(endianness="?"),

@@ -14,7 +14,7 @@ from aemtwin.config import (
     seeded,
 )
 from aemtwin.errors import BadConfig, UnknownName
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 def test_what_is_written_is_what_is_read(tmp_path):

@@ -26,7 +26,7 @@ from aemtwin.testing.bad_input import REFUSING, breaches
 from aemtwin.testing.cases import cases
 from aemtwin.testing.conformance import LAWS, TWIN_LAWS, Skip, hold
 from aemtwin.testing.sources import check_source
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 Make = Callable[..., Twin]
 

@@ -18,7 +18,7 @@ from aemtwin.journal import load_spectrum, read_documents
 from aemtwin.scalarizers import get
 from aemtwin.surrogates.base import Posterior, pad
 from aemtwin.surrogates.gp import GP
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 LADDER = (0.1, 0.5, 2.0)
 RUN = {"first": 4, "steps": 8, "candidates": (9, 8), "seed": 3, "baseline": False}

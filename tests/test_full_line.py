@@ -10,7 +10,7 @@ from aemtwin import config, scalarizers
 from aemtwin.errors import BadConfig
 from aemtwin.flags import campaign_file
 from aemtwin.journal import read_documents
-from tests.conftest import small_arrays, small_twin
+from tests.small import small_arrays, small_twin
 
 SMALL = {"first": 5, "steps": 4, "candidates": (6, 5), "seed": 2, "baseline": False}
 

@@ -16,7 +16,7 @@ from aemtwin.journal import load_spectrum, spectrum_path
 from aemtwin.scalarizers import get
 from aemtwin.sections import GateConfig
 from aemtwin.values import Values
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 RUN = {"first": 4, "steps": 6, "candidates": (9, 8), "seed": 3, "baseline": False}
 

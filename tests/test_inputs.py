@@ -11,7 +11,7 @@ from aemtwin import designs
 from aemtwin.errors import BadConfig
 from aemtwin.inputs import frame_channels, positions_alone, with_patches
 from aemtwin.sections import Inputs
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 def view(**said):

@@ -5,7 +5,7 @@ import pytest
 import aemtwin
 from aemtwin.errors import BadConfig
 from aemtwin.surrogates.gp import GP
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 SHORT = {"first": 6, "steps": 8, "candidates": (7, 6), "seed": 2, "baseline": False}
 

@@ -15,7 +15,7 @@ from aemtwin.journal import (
     read_documents,
     write_whole,
 )
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 def test_documents_come_back_in_order(tmp_path):

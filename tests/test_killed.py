@@ -14,7 +14,7 @@ import aemtwin
 from aemtwin.config import build
 from aemtwin.documents import steady
 from aemtwin.record import read_run
-from tests.conftest import small_twin
+from tests.small import small_twin
 from tests.test_cli import ENV
 
 STEPS = 20

@@ -15,7 +15,7 @@ from aemtwin.journal import Journal
 from aemtwin.objectives import Objectives, told_apart
 from aemtwin.scalarizers import get
 from aemtwin.values import Values
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 TWO = {"scalarizer": ["loop_area", "imprint"], "surrogate": "multi_gp"}
 

@@ -20,7 +20,7 @@ from aemtwin import acquisition, listing, plugins, scalarizers, surrogates
 from aemtwin.errors import BadConfig, MissingExtra, UnknownName
 from aemtwin.surrogates.base import Surrogate, pad
 from aemtwin.testing import sources
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 KINDS = {  # entry point group -> who reads it, what it calls one, a built-in
     "aemtwin.surrogates": (surrogates, "surrogate", "gp"),

@@ -17,7 +17,7 @@ from aemtwin.instruments.twin import Twin
 from aemtwin.record import read_run
 from aemtwin.sample import StoredArray
 from aemtwin.values import FAR, LONE, tamed
-from tests.conftest import bias_axis, small_arrays, small_twin, spatial
+from tests.small import bias_axis, small_arrays, small_twin, spatial
 
 SMALL = {"first": 4, "steps": 6, "candidates": (6, 5), "seed": 2, "baseline": False}
 

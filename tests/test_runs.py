@@ -28,7 +28,7 @@ from aemtwin.errors import (
 from aemtwin.instruments.ledger import Ledger
 from aemtwin.record import read_run
 from aemtwin.sections import TwinSource
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 SMALL = {"first": 4, "steps": 6, "candidates": (6, 5), "seed": 2}
 FIRST_SEARCH = 5
@@ -352,7 +352,7 @@ def test_a_sample_without_spectra_cannot_be_run(tmp_path):
     from aemtwin.formats.specimens import make_sample
     from aemtwin.instruments.afm import AFM
     from aemtwin.instruments.twin import Twin
-    from tests.conftest import small_arrays
+    from tests.small import small_arrays
 
     images = Twin(make_sample(small_arrays()[:2]), AFM, name="images")
     with pytest.raises(BadConfig, match="images alone"):

@@ -8,7 +8,7 @@ import pytest
 from aemtwin.errors import ShapeMismatch, UnknownName
 from aemtwin.formats.specimens import make_sample
 from aemtwin.sample import SNAP, StoredArray
-from tests.conftest import bias_axis, small_arrays, spatial
+from tests.small import bias_axis, small_arrays, spatial
 
 
 def field(values: object, x=(0.0, 1.0), y=(0.0, 1.0)):

@@ -10,7 +10,7 @@ from aemtwin.documents import steady
 from aemtwin.errors import BadConfig
 from aemtwin.record import read_run
 from aemtwin.screen import summary
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 def run(out, stop="bounds:margin=1e9,after=3", **said):

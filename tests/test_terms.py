@@ -7,7 +7,7 @@ import aemtwin
 from aemtwin.errors import BadConfig
 from aemtwin.sections import Search
 from aemtwin.terms import Terms, seconds_of, terms_of
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 RUN = {"first": 4, "steps": 12, "candidates": (9, 8), "seed": 3, "baseline": False}
 

@@ -15,7 +15,7 @@ from aemtwin.scalarizers import get
 from aemtwin.surrogates.base import Cross, Posterior
 from aemtwin.terms import Terms
 from aemtwin.trade_offs import _Batch
-from tests.conftest import small_twin
+from tests.small import small_twin
 from tests.test_cli import aem
 from tests.test_killed import same
 

@@ -14,7 +14,7 @@ import aemtwin
 from aemtwin import watching
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.watching import watched
-from tests.conftest import small_twin
+from tests.small import small_twin
 from tests.test_cli import ENV
 
 

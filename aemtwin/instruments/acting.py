@@ -286,6 +286,14 @@ class Acting(Calls):
         """Take the right to act from whoever has it, and return who that was."""
         return self._desk.evict()
 
+    def answer_first(self) -> None:
+        """From now on whoever answers calls `settle` when an answer is on its way."""
+        self._ledger.later = True
+
+    def settle(self) -> None:
+        """Have the ledger write how operations ended that were answered."""
+        self._ledger.settle()
+
     def stop_waiting(self) -> None:
         """Begin nothing of what waits for its turn: part of every `stop`."""
         self._stops += 1

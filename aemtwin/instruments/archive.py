@@ -48,6 +48,7 @@ class Archive:
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any] | None) -> None:
         self._path = path
+        self._level = ""  # of synchronization, as it is set
         if identity is None and (path is None or not path.is_file()):
             raise BadFile(f"There is no ledger {path}. Name the file of one.")
         if path is not None:
@@ -117,7 +118,9 @@ class Archive:
         """
         level = "FULL" if durable and self._path is not None else "NORMAL"
         try:
-            self._db.execute(f"PRAGMA synchronous = {level}")
+            if level != self._level:
+                self._db.execute(f"PRAGMA synchronous = {level}")
+                self._level = level
             if len(rows) == 1:
                 self._db.execute(statement, rows[0])
                 return

@@ -177,6 +177,7 @@ class Jobs:
                         del self._refused[next(iter(self._refused))]
                 del self._open[job.request.rid]
             job.over.set()
+            self._ledger.settle()
 
 
 def done(entry: Entry) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 The ledger makes acting calls safe to repeat: the same request id finds its entry and
 gets the stored answer. In a file (`aemtwin.instruments.archive`), `begin` is on disk
 before the specimen is touched; `end`, with the answer and its hash, outlives the death
-of the process and is on disk a little later. Only the last entries are in memory, the
-others on disk, so that a million operations need no more of it than a thousand.
+of the process and is on disk a little later. A server may have the answer sent before
+its end is written (`later`). Only the last entries are in memory, the others on disk,
+so that a million operations need no more of it than a thousand.
 `aemtwin.instruments.acting` says what follows from an entry; `aemtwin.journal` is the
 other record: what a campaign decided and got.
 """
@@ -58,7 +59,8 @@ class Ledger:
         self._recent: dict[int, Entry] = {}  # the last ones, oldest first
         self._numbers: dict[str, int] = {}  # rid -> the last entry of it in `_recent`
         self._bytes = 0  # of the answers in `_recent`
-        self._late: list[Entry] = []  # whose end could not be written so far
+        self.later = False  # ends wait for `settle`, or for the next begin
+        self._late: list[Entry] = []  # whose end is not written so far
         self._count = 0
         self._archive: Archive | None = None
         if path is not None:
@@ -238,18 +240,22 @@ class Ledger:
                 entry.record |= {"error": [error.code, str(error)], "dose": dose}
                 if position is not None:
                     entry.record["actual"] = position
-            if self._path is not None:  # a file needs it now, memory when one asks
-                entry.record |= fingerprint(answer)
             entry.end_s = time_s
             self.keep(entry, answer)
-            if self._path is None:
-                return
+            if self._path is not None:
+                self._late.append(entry)
+                if not self.later:
+                    self.settle()
+
+    def settle(self) -> None:
+        """Write how requests ended, where that is to be done still."""
+        if not self._late:
+            return
+        with self._lock:
             try:
                 self._write_late()
-                self._file().commit(ENDED, [ended(entry)])
             except BadFile as failure:  # it was done: who asked shall have the answer
-                self._late.append(entry)
-                log.error("%s ended, and that is not written: %s", entry, failure)
+                log.error("%s ended, and that is not written: %s", self._late, failure)
 
     def keep(self, entry: Entry, answer: Any = None) -> None:
         """Hold an entry in memory, with its answer; the oldest ones leave it."""
@@ -269,6 +275,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; what was written is whole."""
+        self.settle()
         with self._lock:
             if self._archive is not None:
                 self._archive.close()
@@ -295,7 +302,9 @@ class Ledger:
 
     def _write_late(self) -> None:
         while self._late:
-            self._file().commit(ENDED, [ended(self._late[0])])
+            entry = self._late[0]
+            entry.record |= fingerprint(entry.answer)
+            self._file().commit(ENDED, [ended(entry)])
             del self._late[0]
 
     def _make_room(self) -> None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.instruments import planning
 from aemtwin.instruments.kinds import SPEED, Kind
@@ -144,8 +144,11 @@ def trace(
     return Path((len(points),), lambda: points, times, last, spot_m=spot_m)
 
 
-def spot(kind: Kind, position: Array, window: tuple[float, float]) -> Path:
+def spot(kind: Kind, position: ArrayLike, window: tuple[float, float]) -> Path:
     """Return the path of one measurement: one reading, in the middle of its time."""
     at = np.array(position, np.float64)
-    middle = np.array([(window[0] + window[1]) / 2])
-    return Path((), lambda: at[None, :], lambda: middle, at, spot_m=kind.spot_m)
+
+    def middle() -> Array:
+        return np.array([(window[0] + window[1]) / 2])
+
+    return Path((), lambda: at[None, :], middle, at, spot_m=kind.spot_m)

@@ -267,8 +267,7 @@ def duration_s(
     """Return how long a checked call takes, moving there included, seconds."""
 
     def travel(to: Any) -> float:
-        way = float(np.linalg.norm(np.asarray(to, np.float64) - position))
-        return way / settings[SPEED] + settings[SETTLE]
+        return math.dist(to, position.tolist()) / settings[SPEED] + settings[SETTLE]
 
     if call == "configure":
         return float(settings[SETTLE])

@@ -153,7 +153,7 @@ class Probe:
         if call == "trace":
             return paths.trace(self._kind, self.settings, given, time_s)
         if call == "move_to":
-            return paths.spot(self._kind, np.array(given["position"]), (time_s[1],) * 2)
+            return paths.spot(self._kind, given["position"], (time_s[1],) * 2)
         return paths.spot(self._kind, self.position, time_s)
 
     def truth(

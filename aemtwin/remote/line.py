@@ -132,7 +132,7 @@ class Line:
     ) -> Callable[[float], Any]:
         """Return a question that can be asked more than once, with a time for each."""
         listed = [plain(call, value) for value in args]
-        named = plain(call, kwargs or {})
+        named = plain(call, kwargs) if kwargs else {}
         return lambda timeout_s: channel.call(call, listed, named, timeout_s=timeout_s)
 
     def _patiently(self, asked: Callable[[float], Any], call: str) -> Any:

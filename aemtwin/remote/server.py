@@ -46,6 +46,7 @@ NEEDS = {  # the least role of each call; anybody may stop
     **dict.fromkeys((*MOVING, *HOLDING), "operate"),
     "evict": "admin",
 }
+RANK = {role: rank for rank, role in enumerate(ROLES)}
 ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
 EVENTS = 500  # at most in one answer
 BACKLOG = 1024  # connections that wait in the system: none is dropped and tries later
@@ -68,6 +69,8 @@ class InstrumentServer:
         self._bound: dict[str, Lease] = {}  # whose connections -> their lease
         self._given: dict[str, Lease] = {}  # the same, of those that asked for one
         self._there: dict[str, int] = {}  # whose -> how many connections
+        if isinstance(instrument, Acting):
+            instrument.answer_first()
 
     def answer(
         self, session: Session, call: str, args: list[Any], kwargs: dict[str, Any]
@@ -100,6 +103,11 @@ class InstrumentServer:
             found = do(*args, **kwargs)
         return to_wire(found, encoding)
 
+    def answered(self) -> None:
+        """Do what can wait until an answer has been sent."""
+        if isinstance(self._instrument, Acting):
+            self._instrument.settle()
+
     def left(self, session: Session) -> None:
         """Free what was bound to a connection that ended."""
         with self._lock:
@@ -120,7 +128,7 @@ class InstrumentServer:
 
     def _require_role(self, session: Session, call: str) -> None:
         needed, role = NEEDS[call], session.caller.role
-        if ROLES.index(role) >= ROLES.index(needed):
+        if RANK[role] >= RANK[needed]:
             return
         error = AccessRefused(
             f"{call} is for the role {needed!r}, and {session.caller.name!r} has "
@@ -301,6 +309,7 @@ def serve(
         OBJECT_ID,
         sorted(NEEDS),
         answers.answer,
+        answers.answered,
         context=context,
         serpent=local if serpent is None else serpent,
     )

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 GREETING_S = 3.0  # from being accepted to having greeted
 RUDE_S = 0.01  # that nonsense waits for its answer: there may be a flood of it
+AT_ONCE = 2**14  # bytes that the system takes without waiting for who reads them
 NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 LOCAL = Caller("local", "admin")  # whoever reaches a loopback address without TLS
 
@@ -69,6 +70,9 @@ class Speaker:
         target: The name of the one object that there is.
         methods: What it answers.
         answer: Called with session, method and arguments; gives builtins or raises.
+        answered: Called when what `answer` gave is on its way: when it was handed to
+            the system, or before that if it is so large that somebody slow could make
+            it wait.
         context: Of TLS, which everybody must then speak.
         serpent: Whether plain clients, which speak it, are served.
     """
@@ -78,11 +82,13 @@ class Speaker:
         target: str,
         methods: Sequence[str],
         answer: Answer,
+        answered: Callable[[], None] = lambda: None,
         *,
         context: ssl.SSLContext | None = None,
         serpent: bool = True,
     ) -> None:
-        self._target, self._methods, self._answer = target, list(methods), answer
+        self._target, self._methods = target, list(methods)
+        self._answer, self._answered = answer, answered
         self._context, self._serpent = context, serpent
         self._numbers = itertools.count(1)
 
@@ -173,6 +179,19 @@ class Speaker:
             self._raise(connection, session, head, error)
             return
         try:
+            self._reply(connection, session, head, (target, method, args, kwargs))
+        finally:
+            self._answered()
+
+    def _reply(
+        self,
+        connection: Connection,
+        session: Session,
+        head: guard.Header,
+        call: tuple[str, str, list[Any], dict[str, Any]],
+    ) -> None:
+        target, method, args, kwargs = call
+        try:
             if target != self._target or method not in self._methods:
                 raise AttributeError(
                     f"{self._target} has no call {method[:60]!r}; there are: "
@@ -187,6 +206,8 @@ class Speaker:
             said = f"the server failed ({type(error).__name__}: {error}); see its log"
             self._raise(connection, session, head, RuntimeError(said))
         else:
+            if len(parts[-1]) > AT_ONCE:
+                self._answered()
             connection.send(*parts)
             if len(parts[-1]) > KEPT:
                 session.packer = _packer()

@@ -12,7 +12,7 @@ from aemtwin.formats.nsid import open_nsid
 from aemtwin.formats.specimens import make_sample
 from aemtwin.sample import StoredArray
 from aemtwin.specs import Axis
-from tests.conftest import spatial
+from tests.small import spatial
 
 
 def image(name="a", units="nm", x=(0, 1, 2), y=(0, 1), **metadata) -> StoredArray:

@@ -22,8 +22,8 @@ from aemtwin.errors import (
 from aemtwin.instruments.acting import Acting
 from aemtwin.instruments.jobs import MOST
 from aemtwin.instruments.lease import Desk
-from tests.conftest import small_twin
 from tests.remote.bench import Bench, Hardware, value_of
+from tests.small import small_twin
 
 MEASURE = {"call": "measure", "rid": "r/1/measure", "arguments": {}}
 LONG = {"call": "measure", "rid": "r/2/measure", "arguments": {"dwell_s": 30.0}}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import aemtwin
 from aemtwin.errors import OutOfRange, ShapeMismatch
 from aemtwin.instruments.dose import dose_map
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 BOX = ((0.0, 400e-9), (0.0, 1000e-9))
 CELL = 400e-9 * 1000e-9

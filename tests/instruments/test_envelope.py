@@ -36,7 +36,7 @@ from aemtwin.specs import (
     Parameter,
     Pulse,
 )
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 DWELL = Parameter("dwell_s", "s", 0.5, 1e-6, 100.0)
 SETTINGS = (

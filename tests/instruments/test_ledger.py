@@ -16,7 +16,7 @@ from aemtwin.instruments import ledger as ledgers
 from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.protocol import Request
 from aemtwin.instruments.summaries import array_hash
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 @pytest.fixture
@@ -237,6 +237,25 @@ def test_an_end_that_could_not_be_written_is_written_later(path, caplog):
     again = Ledger(path, {})
     assert again.find(request(1)).answer == {"x": 1}
     assert again.find(request(2)) is None
+    again.close()
+
+
+def test_an_end_may_wait_until_the_answer_is_sent(path):
+    ledger = Ledger(path, {})
+    ledger.later = True
+    for k in (1, 2, 3):
+        entry = ledger.begin(request(k), float(k))
+        ledger.end(entry, k + 0.5, answer={"x": k})
+        assert ledger.find(request(k)).answer == {"x": k}
+        written = ledger._archive.rows("SELECT n FROM operation WHERE end_s > 0")
+        assert len(written) == k - 1  # the last but one: with the begin of this
+    ledger.settle()
+    assert len(ledger._archive.rows("SELECT n FROM operation WHERE end_s > 0")) == 3
+    entry = ledger.begin(request(4), 4.0)
+    ledger.end(entry, 4.5, answer={"x": 4})
+    ledger.close()  # that is no crash
+    again = Ledger(path, {})
+    assert [again.find(request(k)).answer["x"] for k in (1, 2, 3, 4)] == [1, 2, 3, 4]
     again.close()
 
 

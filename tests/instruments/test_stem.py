@@ -13,7 +13,7 @@ from aemtwin.errors import BadFile, NotSupported, OperationStopped
 from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
-from tests.conftest import small_arrays
+from tests.small import small_arrays
 
 E = 1.602176634e-19
 

@@ -13,7 +13,7 @@ from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.afm import AFM
 from aemtwin.instruments.twin import Twin
 from aemtwin.sample import StoredArray
-from tests.conftest import small_arrays, small_twin, spatial
+from tests.small import small_arrays, small_twin, spatial
 
 
 def test_an_ideal_twin_gives_the_stored_values_bit_for_bit(ideal):

@@ -17,7 +17,7 @@ from aemtwin.formats.specimens import make_sample
 from aemtwin.instruments.protocol import Instrument
 from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.twin import Twin
-from tests.conftest import small_arrays, small_twin
+from tests.small import small_arrays, small_twin
 
 FAR: dict[str, Instrument] = {}
 TWINS: dict[str, Twin] = {}

@@ -25,8 +25,8 @@ import numpy as np
 import aemtwin
 from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.summaries import array_hash
-from tests.conftest import ROOT, small_twin
 from tests.remote.bench import Hardware, value_of
+from tests.small import ROOT, small_twin
 
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 PATIENCE_S = 60.0  # for anything: beyond it, it hangs

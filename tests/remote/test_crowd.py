@@ -29,8 +29,8 @@ from Pyro4 import message
 import aemtwin
 from aemtwin.remote import door as doors
 from aemtwin.remote import speaking
-from tests.conftest import small_twin
 from tests.remote import bombs, crowd, fuzz, raw
+from tests.small import small_twin
 
 GROWTH_MIB = 64.0  # at most, of resident memory at its peak
 from_outside = pytest.mark.skipif(

@@ -14,12 +14,13 @@ from Pyro4 import message
 
 import aemtwin
 from aemtwin import errors
+from aemtwin.instruments.ledger import Ledger
 from aemtwin.remote import door as doors
 from aemtwin.remote import guard, speaking
 from aemtwin.remote.connection import Closed, Connection
 from aemtwin.remote.server import NEEDS, Server
-from tests.conftest import small_twin
 from tests.remote import raw
+from tests.small import small_twin
 
 
 @pytest.fixture
@@ -40,6 +41,44 @@ def alive(server) -> bool:
         return client.state().operations >= 0
     finally:
         client.close()
+
+
+# What an answer waits for
+
+
+def test_a_small_answer_is_sent_before_its_end_is_written_a_large_one_after(
+    tmp_path, monkeypatch
+):
+    order = []
+
+    class Watched(Connection):
+        def send(self, *parts, **how):
+            order.append("sent")
+            super().send(*parts, **how)
+
+    def settled(self):
+        order.append("written" if self._late else "")
+        settle(self)
+
+    settle = Ledger.settle
+    monkeypatch.setattr(Ledger, "settle", settled)
+    monkeypatch.setattr(doors, "Connection", Watched)
+    monkeypatch.setattr(speaking, "AT_ONCE", 4000)
+    twin = small_twin(ideal=True, ledger=tmp_path / "ledger.sqlite")
+    with aemtwin.serve(twin) as server:
+        scope = aemtwin.connect(server.uri)
+        found = {}
+        for name, call in {"small": scope.measure, "large": scope.scan}.items():
+            order.clear()
+            more = {"shape": (40, 40)} if name == "large" else {}
+            call(rid=f"r/1/{name}", **more)
+            until = time.monotonic() + 5.0
+            while "written" not in order and time.monotonic() < until:
+                time.sleep(0.001)
+            found[name] = [each for each in order if each][:2]
+        scope.close()
+    twin.close()
+    assert found == {"small": ["sent", "written"], "large": ["written", "sent"]}
 
 
 # Only the allow-list answers

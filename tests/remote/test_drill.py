@@ -17,10 +17,10 @@ import pytest
 
 import aemtwin
 from aemtwin import errors
-from tests.conftest import ROOT
 from tests.remote import raw
 from tests.remote.bench import Hardware, value_of
 from tests.remote.drill import ENV, PATIENCE_S, Process, Served, drill, slope_of
+from tests.small import ROOT
 
 pytestmark = [
     pytest.mark.slow,

@@ -23,7 +23,7 @@ import aemtwin
 from aemtwin import errors
 from aemtwin.remote import keys as using
 from aemtwin.remote.keys import Caller, caller_of, keys_folder, validity
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 authority = pytest.importorskip("aemtwin.remote.authority")
 pytest.importorskip("cryptography")

@@ -13,7 +13,7 @@ from aemtwin import errors
 from aemtwin.instruments import lease as leases
 from aemtwin.remote import server as servers
 from aemtwin.remote.server import Server
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 AT = (1e-7, 2e-7)
 

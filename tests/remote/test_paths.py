@@ -12,8 +12,8 @@ import pytest
 import aemtwin
 from aemtwin.errors import AemtwinError
 from aemtwin.remote.server import NEEDS
-from tests.conftest import small_twin
 from tests.remote import raw
+from tests.small import small_twin
 
 OPENED: list[str] = []
 LISTENING = [False]

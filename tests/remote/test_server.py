@@ -17,7 +17,7 @@ import aemtwin
 from aemtwin import errors
 from aemtwin.remote.launch import launched
 from aemtwin.remote.server import Server
-from tests.conftest import small_arrays, small_twin
+from tests.small import small_arrays, small_twin
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_what_is_no_uri_is_said(uri):
 def test_what_a_launched_twin_warns_of_is_heard(tmp_path, caplog):
     from aemtwin.formats.nsid import write_nsid
     from aemtwin.sample import StoredArray
-    from tests.conftest import spatial
+    from tests.small import spatial
 
     axes = spatial("y", "nm", [0, 1]), spatial("x", "nm", [0, 1])
     two = [

@@ -20,7 +20,7 @@ from aemtwin.instruments.twin import Twin
 from aemtwin.specs import InstrumentSpec
 from aemtwin.testing.bad_input import REFUSING
 from aemtwin.testing.conformance import LAWS, TWIN_LAWS, Skip, check, check_twin, hold
-from tests.conftest import small_arrays
+from tests.small import small_arrays
 
 NOISE = {"height": 0.1, "counts": 3.0, "loops": 0.05, "lockin": 0.02}
 

@@ -15,7 +15,7 @@ from aemtwin.testing.conformance import LAWS, TWIN_LAWS, Result
 from aemtwin.testing.laws import Law, Laws
 from aemtwin.testing.surrogates import SURROGATE_LAWS
 from aemtwin.testing.telling import TELLING
-from tests.conftest import small_twin
+from tests.small import small_twin
 
 
 def command(*said: str) -> int:

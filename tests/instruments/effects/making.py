@@ -19,7 +19,7 @@ from aemtwin.instruments.kinds import Kind
 from aemtwin.instruments.twin import Twin
 from aemtwin.sample import StoredArray
 from aemtwin.specs import Axis
-from tests.conftest import bias_axis, spatial
+from tests.small import bias_axis, spatial
 
 FIELD_M = 640e-9  # of every specimen here, along both sides
 N = 65  # rows and columns of its images: a pixel is 10 nm

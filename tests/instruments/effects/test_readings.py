@@ -13,8 +13,8 @@ from aemtwin.instruments.effects.readings import (
     Pickup,
 )
 from aemtwin.instruments.opening import open_twin
-from tests.conftest import bias_axis
 from tests.instruments.effects.making import MIDDLE, N, image, made, spectra
+from tests.small import bias_axis
 
 STEP_M = 20e-9
 
