@@ -32,7 +32,7 @@ def to_wire(value: Any, encoding: str = "bytes") -> Any:
         encoding: "bytes" for arrays as bytes, "list" for nested lists; "view" for
             their memory as it is, to be packed at once.
     """
-    kind = type(value)
+    kind: type = type(value)
     if kind in PLAIN:
         return value
     if isinstance(value, np.ndarray):

@@ -79,7 +79,7 @@ class Jobs:
             job = self._open.get(request.rid)
             if job is None:
                 job = self._new(asked, request)
-            elif job.request.digest != request.digest:
+            elif not job.request.asks_as(request):
                 raise BadRequest(
                     f"Request {request.rid!r} is under way, and is {job.request.call} "
                     "with other arguments; one id stands for one request. Give this "

@@ -91,7 +91,7 @@ class Ledger:
         entry = self.last(request.rid)
         if entry is None:
             return None
-        if entry.request.digest != request.digest:
+        if not entry.request.asks_as(request):
             was, now = entry.request, request
             raise BadRequest(
                 f"Request {request.rid!r} was {was.call} {_short(was.arguments)} and "
