@@ -67,6 +67,7 @@ def test_a_small_answer_is_sent_before_its_end_is_written_a_large_one_after(
     twin = small_twin(ideal=True, ledger=tmp_path / "ledger.sqlite")
     with aemtwin.serve(twin) as server:
         scope = aemtwin.connect(server.uri)
+        scope.configure(rid="r/0/configure")  # its connection has greeted
         found = {}
         for name, call in {"small": scope.measure, "large": scope.scan}.items():
             order.clear()
