@@ -191,7 +191,7 @@ def pack(answer: Any) -> bytes:
     """
     import msgpack
 
-    packed: bytes = msgpack.packb(to_wire(answer), use_bin_type=True)
+    packed: bytes = msgpack.packb(to_wire(answer, "view"), use_bin_type=True)
     return packed
 
 

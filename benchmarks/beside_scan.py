@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Beside:
             if self._timed("state", self._scope.state).busy == self._rid:
                 self._timed("events", self._scope.events, max(self._begun - 10, 0))
                 self._timed("status", self._scope.status, self._rid)
-                self._timed("fetch", self._fetch)
+                self._fetch()
                 if time.monotonic() - stopped > STOP_EVERY_S:
                     self._timed("stop", self._scope.stop)
                     stopped = time.monotonic()
@@ -88,16 +88,23 @@ class Beside:
         self._scope.submit(scan)
 
     def _fetch(self) -> None:
-        with suppress(NotReady, UnknownName, OperationStopped):
+        """Ask for the scan; what it takes to carry one that has just ended is apart."""
+        begin, name = time.perf_counter(), "fetch, and there it is"
+        try:
             self._scope.fetch(self._rid)
+        except (NotReady, UnknownName, OperationStopped):
+            name = "fetch"
+        self._keep(name, begin)
 
     def _timed(self, name: str, ask: Callable[..., Any], *given: Any) -> Any:
         begin = time.perf_counter()
-        try:
-            return ask(*given)
-        finally:
-            took = (time.perf_counter() - begin) * 1e3
-            self._took.setdefault(name, []).append(took)
+        answer = ask(*given)
+        self._keep(name, begin)
+        return answer
+
+    def _keep(self, name: str, begin: float) -> None:
+        took = (time.perf_counter() - begin) * 1e3
+        self._took.setdefault(name, []).append(took)
 
     @staticmethod
     def _told(times: list[float]) -> dict[str, float]:

@@ -30,6 +30,7 @@ class Entry:
     answer: Any = None
     error: AemtwinError | None = None
     record: dict[str, Any] = field(default_factory=dict)  # what is told of it, as JSON
+    away: bool = False  # its answer is on disk alone
 
 
 def begun(entry: Entry) -> tuple[Any, ...]:

@@ -4,8 +4,9 @@ The ledger makes acting calls safe to repeat: the same request id finds its entr
 gets the stored answer. In a file (`aemtwin.instruments.archive`), `begin` is on disk
 before the specimen is touched; `end`, with the answer and its hash, outlives the death
 of the process and is on disk a little later. A server may have the answer sent before
-its end is written (`later`). Only the last entries are in memory, the others on disk,
-so that a million operations need no more of it than a thousand.
+its end is written (`later`). Only the last entries are in memory
+(`aemtwin.instruments.recent`), the others on disk, so that a million operations need no
+more of it than a thousand; who asks for those waits for no disk.
 `aemtwin.instruments.acting` says what follows from an entry; `aemtwin.journal` is the
 other record: what a campaign decided and got.
 """
@@ -20,16 +21,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aemtwin.codec import size_of
 from aemtwin.errors import AemtwinError, BadFile, BadRequest, OperationStopped
 from aemtwin.instruments.archive import COLUMNS, Archive
 from aemtwin.instruments.entries import Entry, begun, ended, event, read, whole
 from aemtwin.instruments.protocol import Request
+from aemtwin.instruments.recent import Recent
 from aemtwin.instruments.summaries import fingerprint, summary
 
 log = logging.getLogger(__name__)
 
-KEPT, KEPT_BYTES = 256, 2**25  # the last entries, with their answers, in memory
 BLOCK = 256  # entries that are read at a time
 BEGUN = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, NULL, ?, NULL)"
 ENDED = "UPDATE operation SET end_s = ?, told = ?, answer = ? WHERE n = ?"
@@ -55,10 +55,8 @@ class Ledger:
         self, path: Path | None = None, identity: Mapping[str, Any] | None = None
     ) -> None:
         self._path, self._identity = path, identity
-        self._lock = threading.RLock()
-        self._recent: dict[int, Entry] = {}  # the last ones, oldest first
-        self._numbers: dict[str, int] = {}  # rid -> the last entry of it in `_recent`
-        self._bytes = 0  # of the answers in `_recent`
+        self._disk = threading.RLock()  # for what may take a while
+        self._recent = Recent()
         self.later = False  # ends wait for `settle`, or for the next begin
         self._late: list[Entry] = []  # whose end is not written so far
         self._count = 0
@@ -103,9 +101,10 @@ class Ledger:
 
     def last(self, rid: str) -> Entry | None:
         """Return the last entry of a request id, with its answer, or None."""
-        with self._lock:
-            if (number := self._numbers.get(rid)) is not None:
-                return self._recent[number]
+        entry = self._recent.last(rid)
+        if entry is not None and not entry.away:
+            return entry
+        with self._disk:
             if self._archive is None:
                 return None
             rows = self._archive.rows(
@@ -133,8 +132,8 @@ class Ledger:
 
     def plain(self, prefix: str) -> int:
         """Return the first number that no id beginning with `prefix` has had."""
-        with self._lock:
-            ids = [e.request for e in self._recent.values()]
+        ids = [entry.request for entry in self._recent.all()]
+        with self._disk:
             if self._archive is not None:
                 rows = self._archive.rows(
                     "SELECT rid FROM operation WHERE rid >= ? AND rid < ? "
@@ -148,10 +147,10 @@ class Ledger:
 
     def told(self, key: str) -> Any:
         """Return what the last entry that tells `key` tells of it, or None."""
-        with self._lock:
-            for entry in reversed(self._recent.values()):
-                if key in entry.record:
-                    return entry.record[key]
+        for entry in reversed(self._recent.all()):
+            if key in entry.record:
+                return entry.record[key]
+        with self._disk:
             if self._archive is None:
                 return None
             rows = self._archive.rows(
@@ -168,7 +167,7 @@ class Ledger:
             call,
             why,
         )
-        with self._lock:
+        with self._disk:
             self._file().commit("INSERT INTO refusal VALUES (NULL, ?, ?, ?, ?)", [row])
             self._file().commit(
                 f"{FORGET} (SELECT max(id) - {REFUSALS} FROM refusal)", [()]
@@ -177,7 +176,7 @@ class Ledger:
     def refusals(self) -> list[dict[str, str]]:
         """Return who was refused, what and why, the last one first."""
         columns = ("at", "who", "call", "why")
-        with self._lock:
+        with self._disk:
             if self._archive is None:
                 return []
             listed = ", ".join(columns)
@@ -186,7 +185,7 @@ class Ledger:
 
     def about(self, key: str) -> Any:
         """Return what was last noted under `key`, or None."""
-        with self._lock:
+        with self._disk:
             return None if self._archive is None else self._archive.about(key)
 
     # What is being done
@@ -204,13 +203,14 @@ class Ledger:
         Raises:
             BadFile: If that cannot be written; nothing has changed.
         """
-        with self._lock:
+        with self._disk:
             entry = Entry(self._count + 1, request, time_s, record=dict(told or {}))
             if self._path is not None:
                 self._write_late()
                 self._file().commit(BEGUN, [begun(entry)], durable=True)
+            self._recent.keep(entry)
             self._count += 1
-            self.keep(entry)
+            self._make_room()
             return entry
 
     def end(
@@ -233,61 +233,49 @@ class Ledger:
             dose: What one that failed had added.
             position: Where the probe was when it failed, metres.
         """
-        with self._lock:
-            entry.error = error
-            entry.record |= summary(answer)
-            if error is not None:
-                entry.record |= {"error": [error.code, str(error)], "dose": dose}
-                if position is not None:
-                    entry.record["actual"] = position
-            entry.end_s = time_s
-            self.keep(entry, answer)
-            if self._path is not None:
-                self._late.append(entry)
-                if not self.later:
-                    self.settle()
+        entry.error = error
+        entry.record |= summary(answer)
+        if error is not None:
+            entry.record |= {"error": [error.code, str(error)], "dose": dose}
+            if position is not None:
+                entry.record["actual"] = position
+        self._recent.keep(entry, answer)
+        entry.end_s = time_s  # last of all: whoever sees it finds the answer
+        if self._path is not None or self.later:
+            self._late.append(entry)
+        if not self.later:
+            self.settle()
 
     def settle(self) -> None:
         """Write how requests ended, where that is to be done still."""
-        if not self._late:
+        if not self._late and not self._recent.full:
             return
-        with self._lock:
+        with self._disk:
             try:
                 self._write_late()
+                self._make_room()
             except BadFile as failure:  # it was done: who asked shall have the answer
                 log.error("%s ended, and that is not written: %s", self._late, failure)
 
-    def keep(self, entry: Entry, answer: Any = None) -> None:
-        """Hold an entry in memory, with its answer; the oldest ones leave it."""
-        with self._lock:
-            self._bytes += size_of(answer) - size_of(entry.answer)
-            entry.answer = answer
-            self._recent[entry.number] = entry
-            self._numbers[entry.request.rid] = entry.number
-            full = len(self._recent) > KEPT or self._bytes > KEPT_BYTES
-            if full and len(self._recent) > 1:
-                self._make_room()
-
     def note(self, key: str, value: Any) -> None:
         """Remember a JSON value under `key`, durably if there is a file."""
-        with self._lock:
+        with self._disk:
             self._file().note(key, value)
 
     def close(self) -> None:
         """Close the file; what was written is whole."""
         self.settle()
-        with self._lock:
+        with self._disk:
             if self._archive is not None:
                 self._archive.close()
                 self._archive = None
 
     def clear(self) -> None:
         """Forget what was done, in memory and in the file: as at time zero."""
-        with self._lock:
+        with self._disk:
             self._recent.clear()
-            self._numbers.clear()
             self._late.clear()
-            self._bytes = self._count = 0
+            self._count = 0
             if self._archive is not None:
                 self._archive.commit("DELETE FROM operation", [()], durable=True)
 
@@ -304,28 +292,24 @@ class Ledger:
         while self._late:
             entry = self._late[0]
             entry.record |= fingerprint(entry.answer)
-            self._file().commit(ENDED, [ended(entry)])
+            if self._path is not None:
+                self._file().commit(ENDED, [ended(entry)])
             del self._late[0]
 
     def _make_room(self) -> None:
-        """Leave the newer half of the entries in memory."""
-        late = {entry.number for entry in self._late}
-        numbers = [n for n in self._recent if n not in late]
-        leaving = [self._recent[n] for n in numbers[: -max(len(numbers) // 2, 1)]]
-        leaving = [entry for entry in leaving if entry.end_s is not None]
+        leaving = self._recent.leaving(self._late)
         if self._path is None and leaving:
             for entry in leaving:
                 entry.record |= fingerprint(entry.answer)
             self._file().commit(WHOLE, [whole(entry) for entry in leaving])
-        for entry in leaving:
-            self._bytes -= size_of(entry.answer)
-            del self._recent[entry.number]
-            if self._numbers.get(entry.request.rid) == entry.number:
-                del self._numbers[entry.request.rid]
+        self._recent.leave(leaving)
 
     def _after(self, after: int, most: int) -> list[Entry]:
         """Return the next entries above a number; answers only of recent ones."""
-        with self._lock:
+        here = self._recent.between(max(after, 0), min(after + most, self._count))
+        if here is not None:
+            return here
+        with self._disk:
             found: list[Entry] = []
             if self._archive is not None:
                 columns = COLUMNS.replace("answer", "NULL")
@@ -335,11 +319,15 @@ class Ledger:
                     most,
                 )
                 found = [self._recent.get(row[0]) or read(row) for row in rows]
-            written = self._path is not None and self._archive is not None
-            if not written and len(found) < most:
-                last = found[-1].number if found else after
-                fresh = [e for n, e in sorted(self._recent.items()) if n > last]
-                found += fresh[: most - len(found)]
+            if self._path is None or self._archive is None:  # not all is on disk
+                beyond = found[-1].number if len(found) == most else self._count + 1
+                there = {entry.number for entry in found}
+                found += [
+                    entry
+                    for entry in self._recent.all()
+                    if after < entry.number < beyond and entry.number not in there
+                ]
+                found = sorted(found, key=lambda entry: entry.number)[:most]
             return found
 
 

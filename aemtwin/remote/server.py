@@ -103,9 +103,9 @@ class InstrumentServer:
             found = do(*args, **kwargs)
         return to_wire(found, encoding)
 
-    def answered(self) -> None:
+    def answered(self, call: str) -> None:
         """Do what can wait until an answer has been sent."""
-        if isinstance(self._instrument, Acting):
+        if call in MOVING and isinstance(self._instrument, Acting):
             self._instrument.settle()
 
     def left(self, session: Session) -> None:

@@ -70,9 +70,9 @@ class Speaker:
         target: The name of the one object that there is.
         methods: What it answers.
         answer: Called with session, method and arguments; gives builtins or raises.
-        answered: Called when what `answer` gave is on its way: when it was handed to
-            the system, or before that if it is so large that somebody slow could make
-            it wait.
+        answered: Called with the method when what `answer` gave is on its way: when it
+            was handed to the system, or before that if it is so large that somebody
+            slow could make it wait.
         context: Of TLS, which everybody must then speak.
         serpent: Whether plain clients, which speak it, are served.
     """
@@ -82,7 +82,7 @@ class Speaker:
         target: str,
         methods: Sequence[str],
         answer: Answer,
-        answered: Callable[[], None] = lambda: None,
+        answered: Callable[[str], None] = lambda method: None,
         *,
         context: ssl.SSLContext | None = None,
         serpent: bool = True,
@@ -181,7 +181,7 @@ class Speaker:
         try:
             self._reply(connection, session, head, (target, method, args, kwargs))
         finally:
-            self._answered()
+            self._answered(method)
 
     def _reply(
         self,
@@ -207,7 +207,7 @@ class Speaker:
             self._raise(connection, session, head, RuntimeError(said))
         else:
             if len(parts[-1]) > AT_ONCE:
-                self._answered()
+                self._answered(method)
             connection.send(*parts)
             if len(parts[-1]) > KEPT:
                 session.packer = _packer()

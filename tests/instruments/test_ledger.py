@@ -12,7 +12,7 @@ import pytest
 
 from aemtwin.codec import to_wire
 from aemtwin.errors import BadFile, BadRequest, OperationStopped
-from aemtwin.instruments import ledger as ledgers
+from aemtwin.instruments import recent
 from aemtwin.instruments.ledger import Ledger
 from aemtwin.instruments.protocol import Request
 from aemtwin.instruments.summaries import array_hash
@@ -36,7 +36,7 @@ def filled(ledger, count, size=1000):
 
 @pytest.mark.parametrize("kept", ["in memory", "in a file"])
 def test_an_old_answer_is_the_one_that_was_given(path, kept, monkeypatch):
-    monkeypatch.setattr(ledgers, "KEPT", 10)
+    monkeypatch.setattr(recent, "KEPT", 10)
     ledger = Ledger(path if kept == "in a file" else None, {})
     filled(ledger, 100)
     assert len(ledger) == 100
@@ -69,10 +69,10 @@ def test_memory_does_not_grow_with_what_was_done(path, kept):
 
 
 def test_answers_leave_memory_by_their_size(monkeypatch):
-    monkeypatch.setattr(ledgers, "KEPT_BYTES", 10_000)
+    monkeypatch.setattr(recent, "KEPT_BYTES", 10_000)
     twin = small_twin()
     answers = [twin.scan(rid=f"r/{i}/scan") for i in range(20)]
-    assert len(twin._ledger._recent) < 10
+    assert twin._ledger._recent.bytes <= 10_000
     again = twin.scan(rid="r/0/scan")
     assert again is not answers[0]
     assert to_wire(again) == to_wire(answers[0])

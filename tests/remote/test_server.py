@@ -152,6 +152,30 @@ def test_all_clients_see_one_microscope(server, plain):
     client.close()
 
 
+def test_looking_does_not_wait_for_a_scan_and_anybody_stops_it():
+    twin = small_twin(ideal=True, real_time=True)
+    with aemtwin.serve(twin) as server:
+        scope, other = aemtwin.connect(server.uri), aemtwin.connect(server.uri)
+        rid = "r/1/scan"
+        given = {"shape": [100, 100], "dwell_s": 0.01}  # 100 s and more
+        scope.submit({"call": "scan", "rid": rid, "arguments": given})
+        while other.state().busy != rid:
+            time.sleep(0.001)
+        for _ in range(20):  # all of them while the scan is under way
+            assert other.state().busy == rid
+            assert other.events()[-1]["end_s"] is None
+            assert other.status(rid)["status"] == "running"
+            with pytest.raises(errors.NotReady):
+                other.fetch(rid)
+        with Pyro4.Proxy(server.uri) as plain:
+            plain.stop()
+        with pytest.raises(errors.OperationStopped):
+            scope.fetch(rid, wait_s=10.0)
+        assert other.status(rid)["status"] == "stopped"
+        scope.close()
+        other.close()
+
+
 def test_private_names_do_not_answer(plain):
     for name in ("_instrument", "_truth", "_tell_truth"):
         with pytest.raises(AttributeError):
