@@ -26,6 +26,8 @@ def lines(spec: InstrumentSpec, every: Sequence[str] = ()) -> Iterator[str]:
     if spec.identity.get("calibrated") is False:
         yield "lengths: not calibrated, 1 unit of the file counts as 1 nm (--calibrate)"
     yield f"dose: in {spec.dose_units}{_budget(spec)}"
+    for name, value in spec.limits.allowed.items():
+        yield f"the server allows: {name} {value}"
     yield f"modes, for measure:{'' if spec.modes else ' none'}"
     for mode in spec.modes:
         yield f"  {mode.name}: {_mode(mode)}; {_noise(spec, mode)}"
@@ -79,6 +81,7 @@ def keys_made(
     made: Sequence[Path],
     lacking: Mapping[Path, Sequence[str]],
     hosts: Sequence[str],
+    here: Sequence[str],
 ) -> list[str]:
     """Return what to do with keys that were made: who gets which, and how to use it.
 
@@ -87,6 +90,7 @@ def keys_made(
         made: The folders of keys that are new.
         lacking: See `aemtwin.remote.authority.lacking`.
         hosts: What the server's certificate names.
+        here: Those of them that are this machine alone.
     """
     lines = [f"made {path}" for path in made]
     for path, names in lacking.items():
@@ -98,12 +102,14 @@ def keys_made(
         elif path not in made:
             lines.append(f"kept {path}, which was there")
     clients = [path.name for path in made if path.parent.name == "clients"]
+    beyond = [host for host in hosts if host not in here]
+    host = f" --host {beyond[-1]}" if beyond else ""
     lines += [
         "",
         f"{folder / 'authority' / 'ca.key'} makes all others: it stays here, and is "
         "backed up.",
         f"{folder / 'server'} goes to the instrument's computer:",
-        f"  aemtwin serve SOURCE --host {hosts[-1]} --keys {folder / 'server'}",
+        f"  aemtwin serve SOURCE{host} --keys {folder / 'server'}",
     ]
     for name in clients:
         place = folder / "clients" / name

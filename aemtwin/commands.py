@@ -111,7 +111,7 @@ def keys(
     )
     lacking = authority.lacking(folder, hosts=hosts, clients=clients)
     named = authority.made_for(folder / "server")
-    for line in about.keys_made(folder, made, lacking, named):
+    for line in about.keys_made(folder, made, lacking, named, authority.HERE):
         print(line)
 
 
@@ -139,17 +139,32 @@ def watch(
 
 
 def info(
-    source: options.Source,
+    source: options.Told,
     /,
     *,
+    keys: options.Keys = None,
     kind: options.Kind = None,
     select: options.Select = None,
     counts: options.Counts = None,
     effects: options.Effects = None,
 ) -> None:
-    """Say what a twin is and can do, and what its file holds; nothing is served."""
+    """Say what a twin or an instrument can do, and what a twin's file holds."""
     from aemtwin import flags, listing, screen
 
+    if source.startswith("PYRO:"):
+        from aemtwin import about
+        from aemtwin.remote.client import connect
+        from aemtwin.watching import status
+
+        instrument = connect(source, keys=keys)
+        try:
+            spec, state = instrument.describe(), instrument.state()
+        finally:
+            instrument.close()
+        print(f"{spec.name}, kind {spec.kind}, protocol {spec.protocol}")
+        print(*about.lines(spec), sep="\n")
+        print(f"now: {status(state, None, spec.dose_units)}")
+        return
     said = {"kind": kind, "select": select, "counts": counts, "effects": effects}
     screen.tell_twin(*listing.contents(source, **flags.described(**said)))
 

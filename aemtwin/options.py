@@ -26,6 +26,9 @@ WRONG_USE = (
 """Errors of whoever wrote the command: the exit status is 2, not 1."""
 
 Source = Annotated[str, Parameter(help="Catalogue name, twin folder or NSID file.")]
+Told = Annotated[
+    str, Parameter(help="Catalogue name, twin folder, NSID file or PYRO: URI.")
+]
 Experiment = Annotated[
     str | None, Parameter(help="An experiment by name, or a campaign file.")
 ]

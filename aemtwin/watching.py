@@ -86,11 +86,12 @@ def line(event: Mapping[str, Any], dose_units: str) -> str:
     return f"{text}  {event['rid']}{by}{failed}"
 
 
-def status(state: State, rate: float, dose_units: str) -> str:
-    """Return in one line how an instrument stands."""
+def status(state: State, rate: float | None, dose_units: str) -> str:
+    """Return in one line how an instrument stands; `rate` in operations a second."""
     x, y = state.position.tolist()
+    often = "" if rate is None else f", {rate:.1f} a second"
     return (
-        f"{state.operations} operations, {rate:.1f} a second; dose {state.dose:.4g} "
+        f"{state.operations} operations{often}; dose {state.dose:.4g} "
         f"{dose_units}; at {x * 1e9:.1f}, {y * 1e9:.1f} nm; under way: "
         f"{state.busy or 'nothing'}; held by: {state.lease or 'nobody'}"
     )

@@ -16,6 +16,7 @@ import aemtwin
 from aemtwin.cli import main
 from aemtwin.documents import steady
 from aemtwin.formats.catalog import find_twin
+from aemtwin.instruments.allowed import Allowed
 from aemtwin.record import read_run
 
 ENV = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
@@ -139,6 +140,16 @@ def test_info_tells_all_of_a_twin_and_of_its_file_alone(here):
     alone = here("info", str(find_twin("stem_eels").data), "--counts", "eels=expected")
     assert "served as stem, since 'eels' has an axis of energy" in alone.stdout
     assert "counts, by Poisson's law" in alone.stdout
+
+
+def test_info_tells_what_an_instrument_behind_a_uri_can_do(here):
+    allowed = Allowed(rate_hz=5.0)
+    with aemtwin.serve(aemtwin.open_twin("pfm_loops"), limits=allowed) as server:
+        told = here("info", server.uri).stdout
+    assert told.startswith("pfm_loops, kind afm, protocol 1.")
+    assert "loops: Piezoresponse (pm, float32) over bias (64)" in told
+    assert "the server allows: rate_hz 5.0" in told
+    assert "now: 0 operations; dose 0 s; at 1000.0, 1000.0 nm" in told
 
 
 def test_what_a_reader_leaves_unread_is_no_failure(tmp_path):

@@ -101,10 +101,19 @@ class Desk:
                 self._held = None
 
     def evict(self) -> str:
-        """Take the right from whoever has it, and return who that was."""
+        """Take the right from whoever has it, and return who that was.
+
+        It counts as a lease that was given: who lost it does not take it again on the
+        ground that nobody had it in between.
+        """
         with self._lock:
-            held, self._held = self._held, None
-            return held.lease.holder if held is not None and self._alive(held) else ""
+            held = self._held
+            if held is None or not self._alive(held):
+                return ""
+            self._remember(self._given + 1)
+            self._given += 1
+            self._held = None
+            return held.lease.holder
 
     def begin(self, call: str, token: str | None) -> Lease | None:
         """Let the holder act: called in the moment before the operation begins.

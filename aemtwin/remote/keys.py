@@ -65,8 +65,8 @@ def _loaded(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
         for name in FILES:
             if not (folder / name).is_file():
                 raise BadFile(
-                    f"The folder of keys {folder} has no {name}; it holds "
-                    f"{', '.join(FILES)}. {MAKE}"
+                    f"{folder} is no folder of keys: there is no {name} in it, and "
+                    f"there should be {', '.join(FILES)}. {MAKE}"
                 )
         context.load_verify_locations(authority)
         # A passphrase is never asked for: a server has nobody who would type it

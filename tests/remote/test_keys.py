@@ -444,7 +444,7 @@ def test_an_authority_that_has_expired_is_said(ours, tmp_path, monkeypatch):
 
 
 def test_keys_that_cannot_be_read_are_said_before_anything_is_tried(tmp_path, ours):
-    with pytest.raises(errors.BadFile, match=r"has no ca\.pem"):
+    with pytest.raises(errors.BadFile, match=r"there is no ca\.pem"):
         using.client_context(tmp_path)
     for name in using.FILES:
         (tmp_path / name).write_bytes((ours / "clients" / "loop" / name).read_bytes())
@@ -453,7 +453,7 @@ def test_keys_that_cannot_be_read_are_said_before_anything_is_tried(tmp_path, ou
         (tmp_path / "key.pem").write_bytes(data)
         with pytest.raises(errors.BadFile, match="cannot be used"):
             using.client_context(tmp_path)
-    with pytest.raises(errors.BadFile, match="has no ca"):
+    with pytest.raises(errors.BadFile, match="there is no ca"):
         aemtwin.serve(small_twin(), keys=tmp_path / "nowhere")
 
 

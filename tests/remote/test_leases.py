@@ -148,16 +148,29 @@ def test_a_lease_may_be_waited_for(two):
 def test_a_lease_that_ran_out_is_taken_again_only_if_nobody_had_it(two, twin):
     first, second = two
     lease = first.lease(10.0)
-    twin.evict()  # as when the server was paused for longer
+    twin._desk._held.until = 0.0  # as when the server was paused for longer
     first.move_to(AT)
     assert first._holding.lease.fence == lease.fence + 1
-    twin.evict()
+    twin._desk._held.until = 0.0
     second.move_to(AT)  # somebody acts in between
     second.close()
     until(lambda: not twin.state().lease)
     with pytest.raises(errors.LeaseRefused):
         first.measure(rid="r/1/measure")
     assert twin.state().operations == 2
+
+
+def test_who_was_evicted_does_not_take_the_lease_again(two, twin):
+    first, second = two
+    first.lease(10.0)
+    assert second.evict()
+    assert second.evict() == ""  # there is nobody to evict
+    with pytest.raises(errors.LeaseRefused):
+        first.move_to(AT)
+    assert twin.state().operations == 0
+    first.lease(10.0)  # unless somebody asks for it
+    first.move_to(AT)
+    assert twin.state().operations == 1
 
 
 def test_the_answer_to_lease_may_be_lost(two):
