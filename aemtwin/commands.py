@@ -64,7 +64,7 @@ def serve(
     )
     twin = open_twin(source, seed=seed, ledger=ledger, **said)
     sys.setswitchinterval(SWITCH_S)
-    with serve_instrument(
+    serving = serve_instrument(
         twin,
         host=host,
         port=port,
@@ -72,13 +72,17 @@ def serve(
         keys=keys,
         serpent=serpent,
         limits=limits,
-    ) as server:
-        print(server.uri, flush=True)
+    )
+    try:
+        print(serving.uri, flush=True)
         if until_stdin_closes:
             sys.stdin.read()
             return
         print(about.served(twin.describe()), file=sys.stderr, flush=True)
-        server.wait()
+        serving.wait()
+    finally:
+        serving.close()
+        twin.close()  # the ledger is one file again
 
 
 def keys(
