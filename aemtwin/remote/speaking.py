@@ -45,6 +45,7 @@ class Session:
     caller: Caller
     client: str = ""  # what its other connections say as well; "" of a plain client
     serializer: int = MSGPACK  # of the call that is being answered
+    seq: int | None = None  # the number that it gave that call
     packer: msgpack.Packer = field(  # its memory is used again
         default_factory=lambda: _packer()
     )
@@ -171,7 +172,9 @@ class Speaker:
             pong = guard.head(message.MSG_PING, 4, head.serializer, 0, head.seq)
             connection.send(pong + b"pong")
             return
-        session.serializer = head.serializer
+        if session.client and head.seq == session.seq:  # ours counts its calls
+            raise guard.BadFrame(f"Call {head.seq} came twice: it is done once.")
+        session.serializer, session.seq = head.serializer, head.seq
         try:
             target, method, args, kwargs = guard.call(head.serializer, payload)
         except (BadRequest, WrongType) as error:
