@@ -273,6 +273,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "optax": ("surrogates",),
     "numpyro": ("surrogates",),
     "numpy": (ANYTHING,),
+    "hypothesis": ("testing",),
     # compared with in tests, never used
     "scipy": (),
     "sklearn": (),

@@ -2,13 +2,12 @@
 
 A `Network` listens on a loopback address and hands on what comes, frame by frame, both
 ways; it knows the frames of Pyro4, of TLS and of ZeroMQ by their first byte. A `Fault`
-says what happens to which of them. A plan comes from a seed (`seeded`) or from
-Hypothesis (`plans`), which shrinks one that does harm to the fault that matters.
-Besides, a network can be far away: a delay, a rate, a share of frames that are lost and
-sent again, as TCP does it.
+says what happens to which of them (`aemtwin.testing.faults`). Besides, a network can be
+far away: a delay, a rate, a share of frames that are lost and sent again, as TCP does.
 
 >>> import aemtwin
->>> from aemtwin.testing.network import Fault, Network
+>>> from aemtwin.testing.faults import Fault
+>>> from aemtwin.testing.network import Network
 >>> with aemtwin.serve(aemtwin.open_twin("pfm_loops")) as server:
 ...     with Network(server.uri, [Fault("client", 2, "cut")]) as network:
 ...         scope = aemtwin.connect(network.uri)
@@ -27,89 +26,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
-from aemtwin.errors import OutOfRange, unknown
+from aemtwin.errors import OutOfRange
+from aemtwin.testing.faults import KINDS, LATE_S, RATE_BYTES_S, WAYS, Fault
 from aemtwin.testing.frames import Frames
 
-KINDS = {
-    "cut": "the connection ends before the frame",
-    "tear": "the connection ends within the frame, after its share `size`",
-    "delay": "the frame, and what follows it, comes `size` times LATE_S later",
-    "drip": "the frame comes byte by byte, for `size` times LATE_S in all",
-    "duplicate": "the frame comes twice",
-    "reorder": "the frame comes after the next one, if that comes within LATE_S",
-    "corrupt": "a bit of the frame is another, in the byte at its share `size`",
-    "slow": "from here on the connection carries RATE_BYTES_S",
-}
-WAYS = ("server", "client")
-LATE_S = 0.5
-RATE_BYTES_S = 200_000
 AGAIN_S = 0.2  # after which TCP sends again what was lost, beyond the round trip
 WAITING = 256  # frames on their way; then the sender waits
 _URI = re.compile(r"(?P<before>.*@)?(?P<host>\[.*\]|[^:\[\]]+):(?P<port>\d+)")
-
-
-@dataclass(frozen=True, order=True)
-class Fault:
-    """What happens to one frame.
-
-    Raises:
-        UnknownName: If there is no such way or kind.
-        OutOfRange: If there can be no such frame or size.
-    """
-
-    toward: str  # "server" or "client"
-    frame: int  # the how-manieth that way, from 0, over all connections
-    kind: str  # of KINDS
-    size: float = 0.5  # 0 to 1
-
-    def __post_init__(self) -> None:
-        if self.toward not in WAYS:
-            raise unknown("way", self.toward, WAYS, "Frames go toward one of them.")
-        if self.kind not in KINDS:
-            raise unknown("fault", self.kind, KINDS, "See aemtwin.testing.network.")
-        if self.frame < 0 or not 0.0 <= self.size <= 1.0:
-            raise OutOfRange(
-                f"A fault got frame {self.frame} and size {self.size}; frames are "
-                "counted from 0, sizes go from 0 to 1."
-            )
-
-
-def seeded(
-    seed: int, count: int, *, frames: int, kinds: Iterable[str] = KINDS
-) -> list[Fault]:
-    """Return `count` faults among the first `frames` each way; equal for equal seeds.
-
-    >>> seeded(1, 2, frames=100) == seeded(1, 2, frames=100)
-    True
-    """
-    dice, listed = random.Random(seed), tuple(kinds)
-    return [
-        Fault(
-            dice.choice(WAYS),
-            dice.randrange(frames),
-            dice.choice(listed),
-            dice.random(),
-        )
-        for _ in range(count)
-    ]
-
-
-def plans(frames: int, most: int = 8, kinds: Iterable[str] = KINDS) -> Any:
-    """Return a Hypothesis strategy of lists of faults, at most `most`."""
-    from hypothesis import strategies
-
-    fault = strategies.builds(
-        Fault,
-        toward=strategies.sampled_from(WAYS),
-        frame=strategies.integers(0, frames - 1),
-        kind=strategies.sampled_from(tuple(kinds)),
-        size=strategies.floats(0.0, 1.0),
-    )
-    return strategies.lists(fault, max_size=most)
 
 
 class Network:

@@ -70,6 +70,8 @@ def test_a_small_answer_is_sent_before_its_end_is_written_a_large_one_after(
         scope.configure(rid="r/0/configure")  # its connection has greeted
         found = {}
         for name, call in {"small": scope.measure, "large": scope.scan}.items():
+            while twin._ledger._late:  # of the call before
+                time.sleep(0.001)
             order.clear()
             more = {"shape": (40, 40)} if name == "large" else {}
             call(rid=f"r/1/{name}", **more)

@@ -15,8 +15,9 @@ import aemtwin
 from aemtwin.errors import OutOfRange, UnknownName
 from aemtwin.remote import guard
 from aemtwin.testing import network
+from aemtwin.testing.faults import KINDS, Fault, plans, seeded
 from aemtwin.testing.frames import Frames
-from aemtwin.testing.network import KINDS, Fault, Network, plans, seeded
+from aemtwin.testing.network import Network
 from tests.remote.bench import Bench, Hardware, value_of
 
 WORDS = [b"first", b"second", b"third"]
