@@ -82,6 +82,7 @@ def keys_made(
     lacking: Mapping[Path, Sequence[str]],
     hosts: Sequence[str],
     here: Sequence[str],
+    roles: Mapping[str, str],
 ) -> list[str]:
     """Return what to do with keys that were made: who gets which, and how to use it.
 
@@ -91,6 +92,7 @@ def keys_made(
         lacking: See `aemtwin.remote.authority.lacking`.
         hosts: What the server's certificate names.
         here: Those of them that are this machine alone.
+        roles: Of the clients.
     """
     lines = [f"made {path}" for path in made]
     for path, names in lacking.items():
@@ -115,7 +117,9 @@ def keys_made(
         place = folder / "clients" / name
         lines += [
             f"{place} goes to {name}, by a way that nobody else reads:",
-            f"  aemtwin run EXPERIMENT --uri URI --keys {place}",
+            f"  aemtwin watch URI --keys {place}"
+            if roles.get(name) == "observe"
+            else f"  aemtwin run EXPERIMENT --uri URI --keys {place}",
         ]
     return lines
 

@@ -223,6 +223,10 @@ def _run(config: Any, folder: Path | None = None, said: str = "") -> None:
         except KeyboardInterrupt:
             where = watcher.folder or folder
             _stopped(f"Go on with: aemtwin resume {where}" if where else "")
+        except AemtwinError:
+            if watcher.folder is not None:
+                print(f"Go on with: aemtwin resume {watcher.folder}", file=sys.stderr)
+            raise
     try:
         path = done.report()
     except KeyboardInterrupt:

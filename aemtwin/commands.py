@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from aemtwin import options
 
+WATCH_S = 3.0  # until a server that says nothing is told to be silent
 SWITCH_S = 1e-3  # who asks meanwhile waits less for a twin that computes
 
 
@@ -115,7 +116,7 @@ def keys(
     )
     lacking = authority.lacking(folder, hosts=hosts, clients=clients)
     named = authority.made_for(folder / "server")
-    for line in about.keys_made(folder, made, lacking, named, authority.HERE):
+    for line in about.keys_made(folder, made, lacking, named, authority.HERE, clients):
         print(line)
 
 
@@ -133,7 +134,7 @@ def watch(
     from aemtwin.remote.client import connect
     from aemtwin.watching import watched
 
-    instrument = connect(uri, keys=keys)
+    instrument = connect(uri, keys=keys, timeout_s=WATCH_S)
     try:
         screen.follow(watched(instrument), once=once)
     except KeyboardInterrupt:
@@ -177,6 +178,7 @@ def check(
     source: options.Checked,
     /,
     *,
+    keys: options.Keys = None,
     kind: options.Kind = None,
     select: options.Select = None,
     effects: options.Effects = None,
@@ -191,7 +193,7 @@ def check(
 
     said = {"kind": kind, "select": select, "effects": flags.effects(effects)}
     failed: list[Any] = []
-    results = sources.check_source(source, acting=dose, **said)
+    results = sources.check_source(source, acting=dose, keys=keys, **said)
     for line in sources.lines(results, failed):
         print(line, flush=True)
     if failed:

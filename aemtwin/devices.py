@@ -79,8 +79,11 @@ def _held(instrument: Instrument, run: str) -> Iterator[None]:
     instrument.lease(LEASE_S, f"run {run}", wait_s=LEASE_S + 1.0)
     try:
         yield
+    except Unreachable:
+        instrument.close()  # the lease ends by itself: nobody is there to take it back
+        raise
     finally:
-        with suppress(Unreachable):  # then it ends by itself
+        with suppress(Unreachable):
             instrument.release()
 
 

@@ -22,13 +22,13 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from aemtwin.campaign import Campaign
-from aemtwin.decisions import Decision, State
 from aemtwin.errors import BadJournal, MissingExtra
 from aemtwin.interrupts import Interrupts
 from aemtwin.watching import HEAD, Seen
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who only watches shall not wait for JAX
+    from aemtwin.campaign import Campaign
+    from aemtwin.decisions import Decision, State
     from aemtwin.runs import Run
 
 EVERY = 10  # measurements between lines where nobody watches a bar

@@ -1,7 +1,8 @@
 """What passes at an instrument, as lines for people: `aemtwin watch URI`.
 
 It only looks: `events`, `state` and `describe`, which wait for nothing and hold no
-lease, so that watching is in nobody's way.
+lease, so that watching is in nobody's way. A server that is gone is waited for; one
+that began anew is told as such, and shown from its beginning.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aemtwin.errors import Unreachable
 from aemtwin.instruments.protocol import Instrument, State
 
 EARLIER = 10  # operations from before that are shown
 BLOCK = 200  # operations that are asked for at a time
 RATE_S = 10.0  # over which operations are counted
+ANEW = "another ledger: this instrument began anew"
 HEAD = f"{'n':>7} {'time s':>11}  {'what':<16} {'x, y nm':<18} {'dose':>10}  id, by"
 
 
@@ -42,16 +45,30 @@ def watched(
         poll_s: Between two looks.
         sleep: Waits so long.
         clock: Seconds, to tell how many operations there are in one.
+
+    Raises:
+        Unreachable: If nobody answers at the first look.
     """
     spec, state = instrument.describe(), instrument.state()
-    after = max(state.operations - EARLIER, 0)
+    after, answered = max(state.operations - EARLIER, 0), clock()
     counted: deque[tuple[float, int]] = deque([(clock(), state.operations)])
     while True:
-        block = instrument.events(after, BLOCK)
+        try:
+            if (state := instrument.state()).operations < counted[-1][1]:
+                after = 0
+                counted.clear()
+                yield Seen((ANEW,), status(state, 0.0, spec.dose_units))
+            block = instrument.events(after, BLOCK)
+        except Unreachable as error:
+            silent = f"no answer for {clock() - answered:.0f} s: {error}"
+            yield Seen((), silent)
+            sleep(poll_s)
+            continue
+        answered = clock()
         # what is under way has no end yet: it is shown when it has
         over = [e for e in block if e["end_s"] is not None or e["n"] < block[-1]["n"]]
         after = over[-1]["n"] if over else after
-        state, now = instrument.state(), clock()
+        now = answered
         counted.append((now, state.operations))
         while len(counted) > 2 and now - counted[0][0] > RATE_S:
             counted.popleft()
@@ -81,7 +98,8 @@ def line(event: Mapping[str, Any], dose_units: str) -> str:
     when = "-" if end is None else f"{end:.3f}"
     dose = f"{event['dose']:.4g} {dose_units}" if event.get("dose") else "-"
     text = f"{event['n']:>7} {when:>11}  {what:<16} {where:<18} {dose:>10}"
-    by = f" by {event['holder']}" if event.get("holder") else ""
+    holder, run = event.get("holder") or "", event["rid"].split("/")[0]
+    by = f" by {holder}" if holder and run not in holder else ""  # said already
     failed = f"  {event['error'][0]}" if event.get("error") else ""
     return f"{text}  {event['rid']}{by}{failed}"
 

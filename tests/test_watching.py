@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -124,15 +123,30 @@ def test_the_command_of_keys_makes_them_and_says_what_to_do(tmp_path):
         assert done.stderr.startswith("aemtwin: ")
 
 
-def test_watching_ends_with_the_server(twin):
+def test_a_server_that_is_gone_is_told_and_a_new_one_is_seen_from_its_begin(twin):
+    twin.measure(rid="r/1/measure")
+    twin.measure(rid="r/2/measure")
     server = aemtwin.serve(twin)
-    scope = aemtwin.connect(server.uri, timeout_s=0.5)
-    seen = watched(scope, poll_s=0.01)
-    next(seen)
-    thread = threading.Timer(0.1, server.close)
-    thread.start()
-    with pytest.raises(aemtwin.errors.Unreachable):
-        for _ in seen:
-            pass
-    thread.join()
+    scope = aemtwin.connect(server.uri, timeout_s=0.3)
+    seen = watched(scope, poll_s=0.0)
+    assert len(next(seen).lines) == 2
+    port = int(server.uri.rpartition(":")[2])
+    server.close()
+    assert next(seen).status.startswith(
+        "no answer for 0 s: No instrument answers state"
+    )
+    other = small_twin(seed=4)
+    other.measure(rid="other/1/measure")
+    with aemtwin.serve(other, port=port):
+        assert next(seen).lines == (watching.ANEW,)
+        (line,) = next(seen).lines
+        assert "other/1/measure" in line
     scope.close()
+
+
+def test_who_only_watches_does_not_wait_for_jax():
+    code = "import sys, aemtwin.screen, aemtwin.watching; print('jax' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENV
+    )
+    assert done.stdout.strip() == "False", done.stderr

@@ -171,6 +171,7 @@ class Acting(Calls):
 
     def _do(self, asked: Asked) -> Entry:
         """Do a request when its turn comes, unless it was done; return its entry."""
+        self._require_right(asked)
         with self._acting:
             rid = asked.rid or f"{PLAIN}{self._plain}/plain-{asked.call}"
             request = Request(asked.call, rid, asked.arguments)
@@ -197,6 +198,11 @@ class Acting(Calls):
             finally:
                 self._desk.end(lease)
             return entry
+
+    def _require_right(self, asked: Asked) -> None:
+        """Refuse who may not act before he waits; what was begun is told to all."""
+        if asked.rid is None or self._ledger.last(asked.rid) is None:
+            self._desk.require(asked.call, asked.token)
 
     def _require_allowed(self, request: Request) -> Spent | None:
         """Refuse what the server's operator does not allow; change nothing."""
@@ -240,6 +246,7 @@ class Acting(Calls):
         request = Request(call, rid, asked.arguments)
         entry = self._at_once(asked, request, wait_s)
         if entry is None:
+            self._require_right(asked)
             entry = self._jobs.add(asked, request, wait_s)
         if entry is None:
             return self.status(rid)

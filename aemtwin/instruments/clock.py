@@ -37,8 +37,8 @@ class Clock:
                 gone = min(time.monotonic() - begin, duration_s)
                 self.now_s += gone
                 raise OperationStopped(
-                    f"Stopped after {gone:.3g} of {duration_s:.3g} s. The probe is "
-                    "where it was before; go on with a new request."
+                    f"Stopped after {gone:.3g} of {duration_s:.3g} s, where the probe "
+                    "is now. The same id does it anew, from the beginning."
                 )
         self.now_s += duration_s
 

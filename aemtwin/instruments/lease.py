@@ -115,6 +115,18 @@ class Desk:
             self._held = None
             return held.lease.holder
 
+    def require(self, call: str, token: str | None) -> None:
+        """Refuse who could not begin now, as `begin` would.
+
+        Raises:
+            LeaseRefused: If another may act, and not this one.
+        """
+        with self._lock:
+            if token is not None:
+                self._require(call, token)
+            elif self._held is not None and self._alive(self._held):
+                raise self._taken(self._held, call)
+
     def begin(self, call: str, token: str | None) -> Lease | None:
         """Let the holder act: called in the moment before the operation begins.
 

@@ -52,9 +52,12 @@ class Ledger:
     """
 
     def __init__(
-        self, path: Path | None = None, identity: Mapping[str, Any] | None = None
+        self,
+        path: str | Path | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
-        self._path, self._identity = path, identity
+        self._path = None if path is None else Path(path)
+        self._identity = identity
         self._disk = threading.RLock()  # for what may take a while
         self._recent = Recent()
         self.later = False  # ends wait for `settle`, or for the next begin

@@ -7,15 +7,20 @@ here is the `ssl` of the standard library.
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aemtwin.errors import AccessRefused, AemtwinError, BadFile, Unreachable
 
+log = logging.getLogger(__name__)
+
+ANY = ("0.0.0.0", "::")  # every address of this machine
 ROLES = ("observe", "operate", "admin")  # each may do what those before it may
 ROLE = "aemtwin:role:"  # what the role of a certificate is written after
 FOLDER = "AEMTWIN_KEYS"  # names the folder of our keys
@@ -36,16 +41,36 @@ def keys_folder(given: str | Path | None) -> Path | None:
     return None if said is None else Path(said)
 
 
-def server_context(folder: str | Path) -> ssl.SSLContext:
+def server_context(folder: str | Path, host: str | None = None) -> ssl.SSLContext:
     """Return what a server shows, and demands of everybody who comes.
 
+    Args:
+        folder: Of its keys.
+        host: Where it listens: that clients will not believe it there is logged.
+
     Raises:
-        BadFile: If the keys cannot be read, or are not valid today.
+        BadFile: If the keys cannot be read, are not valid today, or not a server's.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.num_tickets = 0  # a session is not resumed: each shows its certificate
-    return _loaded(context, Path(folder))
+    loaded, why = _loaded(context, Path(folder)), ""
+    if host is not None:
+        why = _unbelieved(loaded, Path(folder), host)
+    if why == NO_SERVER:
+        raise BadFile(
+            f"{folder} cannot serve: {why}. Name the folder that `aemtwin keys` calls "
+            "server."
+        )
+    if why and host not in ANY:
+        log.warning(
+            "who reaches this server as %s does not believe it: %s. For one more name "
+            "or address: aemtwin keys FOLDER --host %s --renew",
+            host,
+            why,
+            host,
+        )
+    return loaded
 
 
 def client_context(folder: str | Path) -> ssl.SSLContext:
@@ -168,17 +193,49 @@ WHY = {  # words of OpenSSL -> what they mean to whoever asked
     "ACCESS_DENIED": "our certificate has no role",
 }
 FOREIGN = "its certificate is of another authority than ours"
+NO_SERVER = "its certificate is not made for a server"
 BELIEF = {
     "has expired": "its certificate has expired",
     "Hostname mismatch": "its certificate is not for that host",
     "IP address mismatch": "its certificate is not for that address",
     "self-signed": FOREIGN,
     "unable to get local issuer": FOREIGN,
-    "unsuitable certificate purpose": "its certificate is not made for a server",
-    "unsupported certificate purpose": "its certificate is not made for a server",
+    "unsuitable certificate purpose": NO_SERVER,
+    "unsupported certificate purpose": NO_SERVER,
     "certificate signature failure": FOREIGN,
     "not yet valid": "its certificate is not valid yet",
 }
+
+
+def _unbelieved(context: ssl.SSLContext, folder: Path, host: str) -> str:
+    """Return why clients that reach a server as `host` would not believe it, or "".
+
+    The first steps of a greeting are made in memory, from both sides.
+
+    Args:
+        context: Of `server_context`.
+        folder: Of the same keys.
+        host: As clients say it.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(folder / FILES[0])
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asks = client.wrap_bio(back, there, server_hostname=host)
+    answers = context.wrap_bio(there, back, server_side=True)
+    with suppress(ssl.SSLWantReadError):
+        asks.do_handshake()
+    with suppress(ssl.SSLWantReadError):
+        answers.do_handshake()
+    try:
+        asks.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        return _why_not(error)
+    return ""
+
+
+def _why_not(error: ssl.SSLCertVerificationError) -> str:
+    said = error.verify_message or str(error)
+    return next((why for words, why in BELIEF.items() if words in said), said)
 
 
 def explain(error: OSError, uri: str) -> AemtwinError:
@@ -189,11 +246,10 @@ def explain(error: OSError, uri: str) -> AemtwinError:
         uri: Whom we wanted.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = error.verify_message or str(error)
-        why = next((w for words, w in BELIEF.items() if words in said), said)
         return AccessRefused(
-            f"{uri} is not believed: {why}. Nothing was sent. Check the address, and "
-            "that both sides have keys of the same authority (`aemtwin keys`)."
+            f"{uri} is not believed: {_why_not(error)}. Nothing was sent. Check the "
+            "address, and that both sides have keys of the same authority (`aemtwin "
+            "keys`)."
         )
     reason = str(getattr(error, "reason", "") or error)
     why = next((w for words, w in WHY.items() if words in reason.upper()), "")

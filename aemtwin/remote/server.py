@@ -273,6 +273,7 @@ def serve(
     Raises:
         NotSupported: If `host` is not a loopback address and there are no keys, or the
             instrument cannot be limited.
+        BadFile: If the keys cannot be read, or are not those of a server.
         OutOfRange: If the port cannot be had.
 
     >>> import aemtwin
@@ -293,7 +294,7 @@ def serve(
             f"serve got port {port}; ports go from 1 to 65535. Choose another port, or "
             "0 for a free one."
         )
-    context = None if keys is None else server_context(keys)
+    context = None if keys is None else server_context(keys, host)
     if limits is not None:
         _limit(instrument, limits)
     try:

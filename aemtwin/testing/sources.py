@@ -15,10 +15,10 @@ from contextlib import closing
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aemtwin.acquisition import registry as acquisitions
-from aemtwin.errors import BadConfig, unknown
+from aemtwin.errors import AccessRefused, BadConfig, LeaseRefused, unknown
 from aemtwin.formats import catalog
 from aemtwin.plugins import parse, require_params
 from aemtwin.surrogates import registry as surrogates
@@ -28,13 +28,22 @@ from aemtwin.testing.learners import Learner
 from aemtwin.testing.surrogates import SURROGATE_LAWS
 from aemtwin.testing.telling import TELLING
 
+if TYPE_CHECKING:
+    from aemtwin.remote.client import RemoteInstrument
+
 URI = "PYRO:"
 KINDS = "twin, surrogate or acquisition"
 Told = tuple[str, Result]
 """Where it was held to the law, and what came of it."""
 
 
-def check_source(source: str, *, acting: bool = True, **options: Any) -> Iterator[Told]:
+def check_source(
+    source: str,
+    *,
+    acting: bool = True,
+    keys: str | Path | None = None,
+    **options: Any,
+) -> Iterator[Told]:
     """Hold what `source` leads to to every law, and yield each result as it comes.
 
     Args:
@@ -42,6 +51,7 @@ def check_source(source: str, *, acting: bool = True, **options: Any) -> Iterato
             a surrogate or an acquisition by name or as "module:Class", either followed
             by parameters, as in "dkl:members=2".
         acting: Whether to act at all: without, the laws that only look.
+        keys: The folder of our certificate, for a URI (`aemtwin.connect`).
         **options: Of `aemtwin.open_twin`, such as `kind`, `select` and `effects`.
 
     Yields:
@@ -51,6 +61,8 @@ def check_source(source: str, *, acting: bool = True, **options: Any) -> Iterato
     Raises:
         UnknownName: If nothing is called so.
         BadConfig: If it does not take these parameters or options.
+        AccessRefused: If what is behind the URI lets us look only.
+        LeaseRefused: If somebody holds it.
     """
     from aemtwin.instruments.opening import open_twin
     from aemtwin.remote.client import connect
@@ -58,7 +70,9 @@ def check_source(source: str, *, acting: bool = True, **options: Any) -> Iterato
 
     laws = [law for law in LAWS.values() if acting or not law.acts]
     if source.startswith(URI):
-        with closing(connect(source)) as scope:
+        with closing(connect(source, keys=keys)) as scope:
+            if acting:
+                _require_right(scope)
             for result in held(scope, laws):
                 yield "behind its URI", result
         return
@@ -80,6 +94,21 @@ def check_source(source: str, *, acting: bool = True, **options: Any) -> Iterato
         with closing(connect(server.uri)) as scope:
             for result in held(scope, laws):
                 yield "behind its URI", result
+
+
+def _require_right(scope: RemoteInstrument) -> None:
+    """Refuse to begin where every law that acts would be refused.
+
+    Raises:
+        AccessRefused: If our role is to look only.
+        LeaseRefused: If somebody holds the instrument.
+    """
+    try:
+        if scope.may_be_leased:
+            scope.lease(1.0, "aemtwin check")
+            scope.release()
+    except (AccessRefused, LeaseRefused) as error:
+        raise type(error)(f"{error} Or look only: --no-dose.") from None
 
 
 def factory(source: str) -> Callable[[], Any] | None:

@@ -120,6 +120,20 @@ def test_looking_never_waits_while_something_is_under_way(slow):
         assert time.perf_counter() - begin < 0.05
 
 
+def test_who_may_not_act_is_told_at_once_while_something_is_under_way(slow):
+    lease = slow.lease(10.0, "me")
+    slow.submit(LONG, token=lease.token)
+    until(lambda: slow.state().busy == "r/2/measure")
+    with pytest.raises(LeaseRefused, match="until its operation is over"):
+        slow.move_to((1e-7, 1e-7))
+    with pytest.raises(LeaseRefused, match="until its operation is over"):
+        slow.submit(MEASURE)
+    with pytest.raises(LeaseRefused, match="'me' holds the instrument"):
+        slow.submit(MEASURE, token="1-of-another")
+    assert slow.state().busy == "r/2/measure"  # all of that took no time
+    assert slow.status(MEASURE["rid"])["status"] == "unknown"
+
+
 def test_one_id_is_one_request_also_while_it_waits(slow):
     slow.submit(LONG)
     with pytest.raises(BadRequest, match="one id stands for one request"):
@@ -135,8 +149,8 @@ def test_one_id_is_one_request_also_while_it_waits(slow):
 
 def test_a_refusal_at_its_turn_is_told_to_who_asks(slow):
     slow.submit(LONG)
-    lease = slow.lease(5.0)
-    slow.submit(MEASURE)  # without the token of the lease that was taken meanwhile
+    slow.submit(MEASURE)
+    lease = slow.lease(5.0)  # taken while that waits for its turn
     slow._clock.stop()
     with pytest.raises(LeaseRefused):
         slow.fetch("r/1/measure", wait_s=5.0)

@@ -23,6 +23,7 @@ import aemtwin
 from aemtwin import errors
 from aemtwin.remote import keys as using
 from aemtwin.remote.keys import Caller, caller_of, keys_folder, validity
+from aemtwin.testing.sources import check_source
 from tests.small import small_twin
 
 authority = pytest.importorskip("aemtwin.remote.authority")
@@ -248,9 +249,12 @@ def test_an_expired_certificate_is_refused_on_both_sides(tmp_path, monkeypatch):
         assert "its certificate has expired" in str(error)
 
 
-def test_a_certificate_of_a_server_is_none_of_a_client_and_the_other_way(ours, served):
+def test_a_certificate_of_a_server_is_none_of_a_client_and_the_other_way(
+    ours, served, monkeypatch
+):
     error = refused(served.uri, keys=ours / "server")
     assert isinstance(error, errors.AccessRefused)
+    monkeypatch.setattr(using, "_unbelieved", lambda *told: "")  # a server of others
     with aemtwin.serve(small_twin(), keys=ours / "clients" / "loop") as server:
         error = refused(server.uri, keys=ours / "clients" / "loop")
         assert "is not" in str(error)
@@ -498,3 +502,20 @@ def test_half_an_authority_is_said(tmp_path):
     (tmp_path / "authority" / "ca.key").write_text("no key")
     with pytest.raises(errors.BadFile, match="cannot be read"):
         authority.make_keys(tmp_path)
+
+
+def test_a_server_that_nobody_would_believe_says_so_when_it_starts(ours, caplog):
+    twin = small_twin()
+    with pytest.raises(errors.BadFile, match="is not made for a server"):
+        aemtwin.serve(twin, keys=ours / "clients" / "loop")
+    with aemtwin.serve(twin, keys=ours / "server"):
+        assert not caplog.text
+    with aemtwin.serve(twin, keys=ours / "server", host="127.0.0.5"):
+        assert "as 127.0.0.5 does not believe it: its certificate is not" in caplog.text
+
+
+def test_a_check_by_who_may_only_look_says_so_once(ours, served):
+    with pytest.raises(errors.AccessRefused, match="Or look only: --no-dose"):
+        next(check_source(served.uri, keys=ours / "clients" / "watcher"))
+    told = check_source(served.uri, keys=ours / "clients" / "watcher", acting=False)
+    assert "failed" not in {result.outcome for _, result in told}
