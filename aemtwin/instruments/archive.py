@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aemtwin.errors import BadFile
-from aemtwin.instruments.protocol import same_instrument
+from aemtwin.instruments.protocol import differences
 
 APPLICATION = 0x61656D74  # the mark of our files, where SQLite keeps such a mark
 COLUMNS = "n, rid, call, arguments, begin_s, end_s, told, answer"
@@ -71,11 +71,11 @@ class Archive:
         if was is None:
             self.close()
             raise BadFile(f"{path} is no ledger of aemtwin. Name another file.")
-        if identity is not None and not same_instrument(was, identity):
+        if other := [] if identity is None else differences(was, identity):
             self.close()
             raise BadFile(
-                f"The ledger {path} is of another instrument ({was}) than this one "
-                f"({dict(identity)}). Name another file."
+                f"The ledger {path} is of another instrument: {'; '.join(other)}. Name "
+                "another file."
             )
 
     def _made(self, identity: Mapping[str, Any] | None) -> Any:

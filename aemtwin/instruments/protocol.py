@@ -87,12 +87,21 @@ def split_rid(rid: str) -> tuple[int, str]:
 def same_instrument(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Say whether two identities are of one instrument.
 
+    >>> same_instrument({"data_sha256": "a", "source": "x"}, {"data_sha256": "a"})
+    True
+    """
+    return not differences(was, now)
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return in what two identities differ; nothing, if they are of one instrument.
+
     Data that was moved is the same data: where there is a hash, it decides, and not
     the name and the path of the file. What one says and the other leaves empty or out
     is the same.
 
-    >>> same_instrument({"data_sha256": "a", "source": "x"}, {"data_sha256": "a"})
-    True
+    >>> differences({"seed": 0, "twin": True}, {"seed": 1, "twin": True})
+    ['seed: 0, now 1']
     """
     # for people, and may be worded better one day; or it follows from the others
     said = {"guessed", "notices", "noise_sd", "pulses_with"}
@@ -101,7 +110,16 @@ def same_instrument(was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
         {k: v for k, v in i.items() if k not in said and v not in ({}, [], None)}
         for i in (was, now)
     )
-    return one == other
+    return [
+        f"{name}: {_short(one.get(name))}, now {_short(other.get(name))}"
+        for name in {**one, **other}
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 @runtime_checkable

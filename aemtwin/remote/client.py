@@ -94,6 +94,9 @@ class RemoteInstrument(Calls):
         self._submits = int(minor or 0) >= 3  # what came with 1.3
         self._spec = from_wire(InstrumentSpec, packed)
 
+    def __repr__(self) -> str:
+        return f"<{self._spec.name}, {self._spec.kind}, at {self.uri}>"
+
     # What never waits for an operation
 
     def describe(self) -> InstrumentSpec:
