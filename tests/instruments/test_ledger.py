@@ -9,6 +9,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aemtwin.codec import to_wire
 from aemtwin.errors import BadFile, BadRequest, OperationStopped
@@ -274,3 +276,64 @@ def test_what_is_noted_is_there_again(path):
     ledger.note("fence", 7)
     ledger.close()
     assert Ledger(path, {}).about("fence") == 7
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a file"])
+@settings(max_examples=40)
+@given(
+    plan=st.lists(
+        st.tuples(
+            st.sampled_from(["done", "large", "failed", "interrupted", "settle"]),
+            st.integers(0, 12),
+        ),
+        max_size=60,
+    ),
+    later=st.booleans(),
+    after=st.integers(0, 40),
+    most=st.integers(1, 40),
+)
+def test_whatever_has_left_memory_it_tells_the_same(
+    kept, plan, later, after, most, tmp_path_factory
+):
+    """Beside a ledger that keeps everything in memory."""
+    folder = tmp_path_factory.mktemp("ledger")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recent, "KEPT", 6)
+        patch.setattr(recent, "KEPT_BYTES", 20_000)
+        ledger = Ledger(folder / "l.sqlite" if kept == "in a file" else None, {})
+        ledger.later = later
+        told: list[dict] = []
+        answers: dict[str, np.ndarray] = {}
+        for n, (what, step) in enumerate(plan, 1):
+            if what == "settle":
+                ledger.settle()
+                continue
+            asked, number = request(step), len(told) + 1
+            if answers.get(asked.rid) is not None:
+                found = ledger.find(asked).answer
+                assert np.array_equal(found, answers[asked.rid])
+                continue
+            assert ledger.find(asked) is None
+            entry = ledger.begin(asked, float(n))
+            told.append({"n": number, "rid": asked.rid, "end_s": None})
+            if what == "interrupted":
+                continue
+            told[-1]["end_s"] = n + 0.5
+            if what == "failed":
+                ledger.end(entry, n + 0.5, error=OperationStopped("so"))
+                continue
+            answer = np.full(1200 if what == "large" else 2, float(n))
+            ledger.end(entry, n + 0.5, answer=answer)
+            answers[asked.rid] = answer
+        found = [{k: e[k] for k in ("n", "rid", "end_s")} for e in ledger.events()]
+        assert found == told
+        part = ledger.events(after, most)
+        assert [e["n"] for e in part] == [e["n"] for e in told if e["n"] > after][:most]
+        for rid, answer in answers.items():
+            assert np.array_equal(ledger.last(rid).answer, answer)
+        assert ledger._recent.bytes >= 0
+        ledger.close()
+        if kept == "in a file":
+            again = Ledger(folder / "l.sqlite", {})
+            assert [e["end_s"] for e in again.events()] == [e["end_s"] for e in told]
+            again.close()
