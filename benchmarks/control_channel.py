@@ -11,8 +11,9 @@ median of each and its ratio to what it is held to:
 * `move_to`, which acts, to that plus one durable write to the same disk;
 * both over mutual TLS to the same without it;
 * an image of 512 x 512 uint16 by our client to the same as nested lists by serpent: the
-  answer to a request that was done, which is the channel alone, and a scan of it, which
-  the ledger also hashes and writes to disk.
+  answer to a request that was just done, which is the channel alone; to one of long
+  before, which the ledger reads from its file; and a scan of it, which the ledger also
+  hashes and writes there.
 """
 
 from __future__ import annotations
@@ -186,10 +187,19 @@ def measure(calls: int, folder: Path, keys: Path | None) -> dict:
         fresh = ours.scan(rid="image/1/scan")
         kept = ours.scan(rid="image/1/scan")
         exact = all(np.array_equal(one.values, want) for one in (fresh, kept))
+        last = ["image/1/scan"]
+
+        def scanned():
+            last[0] = f"image/{next(steps)}/scan"
+            return ours.scan(rid=last[0])
+
         images = in_turn(
             {
-                "image, asked for again": lambda: ours.scan(rid="image/1/scan"),
-                "image, scanned": ours.scan,
+                "image, scanned": scanned,
+                "image, asked for again": lambda: ours.scan(rid=last[0]),
+                "image, asked for later, from disk": lambda: ours.scan(
+                    rid="image/1/scan"
+                ),
             },
             200,
         )

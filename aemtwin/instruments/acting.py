@@ -19,6 +19,7 @@ from aemtwin.errors import (
     BadRequest,
     Indeterminate,
     InstrumentFault,
+    LeaseRefused,
     OperationStopped,
 )
 from aemtwin.instruments import checks
@@ -201,8 +202,11 @@ class Acting(Calls):
 
     def _require_right(self, asked: Asked) -> None:
         """Refuse who may not act before he waits; what was begun is told to all."""
-        if asked.rid is None or self._ledger.last(asked.rid) is None:
+        try:
             self._desk.require(asked.call, asked.token)
+        except LeaseRefused:
+            if asked.rid is None or self._ledger.last(asked.rid) is None:
+                raise
 
     def _require_allowed(self, request: Request) -> Spent | None:
         """Refuse what the server's operator does not allow; change nothing."""

@@ -119,9 +119,9 @@ class Connection:
         return data
 
     def _limit(self, seconds: float) -> None:
-        """Let the socket wait so long at most; asking the system for it is not free."""
+        """Let the socket wait about so long; asking the system for it is not free."""
         seconds = min(max(seconds, 1e-3), FRAME_S)
-        if seconds != self._limit_s:
+        if not 0.99 * seconds <= self._limit_s <= 1.01 * seconds:  # also at first
             self.sock.settimeout(seconds)
             self._limit_s = seconds
 
