@@ -33,6 +33,8 @@ BYTE_S = 0.5  # from one byte of a slow connection to its next
 SERVER = """
 import sys
 import aemtwin
+from aemtwin.commands import SWITCH_S
+sys.setswitchinterval(SWITCH_S)  # as `aemtwin serve` does
 keys = sys.argv[1] or None
 twin = aemtwin.open_twin("pfm_loops", seed=0)
 with aemtwin.serve(twin, keys=keys) as server:
