@@ -156,8 +156,9 @@ def test_crowds_of_silent_and_slow_ones_delay_nobody(keys):
         turns = {"alone": nullcontext, "crowd": outside.there}
         times = crowd.latencies(calls, turns, count=3000, rounds=5)
         for name in calls:
-            # the quietest of five rounds: the machine is shared
-            assert least_ratio(times["crowd"][name], times["alone"][name]) <= 2
+            # The quietest of five rounds. Who waits for a crowd waits for seconds; 2
+            # is the goal, which benchmarks/crowd.py measures on two cores alone.
+            assert least_ratio(times["crowd"][name], times["alone"][name]) <= 6
         with outside.there():
             most = 0
             entered = []
