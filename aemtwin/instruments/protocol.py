@@ -111,15 +111,10 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for i in (was, now)
     )
     return [
-        f"{name}: {_short(one.get(name))}, now {_short(other.get(name))}"
+        f"{name}: {one.get(name)!s:.60}, now {other.get(name)!s:.60}"
         for name in {**one, **other}
         if one.get(name) != other.get(name)
     ]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 @runtime_checkable
