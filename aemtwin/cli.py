@@ -199,6 +199,7 @@ for _command in (
     commands.serve,
     commands.keys,
     commands.watch,
+    commands.pull,
     commands.info,
     commands.check,
     commands.doctor,

@@ -21,6 +21,7 @@ from aemtwin.measurement import Measurement
 
 Record = TypeVar("Record")
 ENCODINGS = ("bytes", "list")
+Load = Callable[[Mapping[str, Any]], NDArray[Any]]
 PLAIN = frozenset({str, float, int, bool, bytes, type(None)})
 
 
@@ -80,8 +81,10 @@ def array_to_wire(
     }
 
 
-def array_from_wire(packed: Mapping[str, Any]) -> NDArray[Any]:
+def array_from_wire(packed: Mapping[str, Any] | NDArray[Any]) -> NDArray[Any]:
     """Rebuild an array, read-only, in the dtype that it had (native byte order)."""
+    if isinstance(packed, np.ndarray):  # it was referred to, and is here already
+        return packed
     dtype, shape = np.dtype(packed["dtype"]), tuple(packed["shape"])
     data = packed["data"]
     if isinstance(data, Mapping):  # serpent's base64 form of bytes
@@ -110,13 +113,35 @@ def measurement_to_wire(m: Measurement, encoding: str = "bytes") -> dict[str, An
     return packed
 
 
-def answer_from_wire(packed: Any) -> Any:
+def referring(packed: dict[str, Any], references: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a measurement on the wire with references in place of some arrays.
+
+    Args:
+        packed: As `measurement_to_wire` gives it.
+        references: What tells of an array, by its name: builtins.
+    """
+    arrays = dict(packed["arrays"])
+    for name, reference in references.items():
+        told = {key: arrays[name][key] for key in ("shape", "dtype", "units")}
+        arrays[name] = {**told, "reference": reference}
+    return {**packed, "arrays": arrays}
+
+
+def answer_from_wire(packed: Any, load: Load | None = None) -> Any:
     """Rebuild what an operation answers: a measurement, an array or a dictionary.
+
+    Args:
+        packed: Builtins.
+        load: Gives the array that a reference tells of.
 
     >>> answer_from_wire({"settle_s": 0.5})
     {'settle_s': 0.5}
     """
     if "arrays" in packed:
+        away = {n: a for n, a in packed["arrays"].items() if "reference" in a}
+        if away and load is not None:
+            here = {n: load(a["reference"]) for n, a in away.items()}
+            packed = {**packed, "arrays": {**packed["arrays"], **here}}
         return from_wire(Measurement, packed)
     if "dtype" in packed and "shape" in packed:
         return array_from_wire(packed)
@@ -183,27 +208,31 @@ def _tuple_builder(inner: tuple[Any, ...]) -> Callable[[Any], Any]:
     )
 
 
-def pack(answer: Any) -> bytes:
+def pack(answer: Any, references: Mapping[str, Any] | None = None) -> bytes:
     """Turn what an operation answers into bytes that `unpack` rebuilds.
 
     Args:
         answer: A `Measurement`, an array, or a dictionary of builtins.
+        references: What tells of arrays that are kept elsewhere, by name.
     """
     import msgpack
 
-    packed: bytes = msgpack.packb(to_wire(answer, "view"), use_bin_type=True)
+    wire = to_wire(answer, "view")
+    if references:
+        wire = referring(wire, references)
+    packed: bytes = msgpack.packb(wire, use_bin_type=True)
     return packed
 
 
-def unpack(packed: bytes) -> Any:
-    """Rebuild what `pack` took.
+def unpack(packed: bytes, load: Load | None = None) -> Any:
+    """Rebuild what `pack` took; `load` gives the arrays that are kept elsewhere.
 
     >>> unpack(pack({"settle_s": 0.5}))
     {'settle_s': 0.5}
     """
     import msgpack
 
-    return answer_from_wire(msgpack.unpackb(packed, raw=False))
+    return answer_from_wire(msgpack.unpackb(packed, raw=False), load)
 
 
 def size_of(answer: Any) -> int:

@@ -30,6 +30,9 @@ def serve(
         str, Parameter(help="Where to listen; beyond this machine with --keys.")
     ] = "127.0.0.1",
     port: Annotated[int, Parameter(help="0 for a free one.")] = 0,
+    data_port: Annotated[
+        int, Parameter(help="Of the data channel; 0 for a free one.")
+    ] = 0,
     keys: Annotated[
         Path | None, Parameter(help="Our certificate's folder: `aemtwin keys`.")
     ] = None,
@@ -73,6 +76,7 @@ def serve(
         keys=keys,
         serpent=serpent,
         limits=limits,
+        data_port=data_port,
     )
     try:
         print(serving.uri, flush=True)
@@ -141,6 +145,50 @@ def watch(
         pass
     finally:
         instrument.close()
+
+
+def pull(
+    uri: Annotated[str, Parameter(help="PYRO:...")],
+    ref: Annotated[
+        str | None, Parameter(help="Request id, or recording; #NAME for one array.")
+    ] = None,
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="A .npy file, or a folder."),
+    ] = None,
+    keys: options.Keys = None,
+    data: Annotated[
+        str | None, Parameter(help="Data channel: tcp://HOST:PORT, if not as served.")
+    ] = None,
+) -> None:
+    """Write large results as .npy files, piece by piece; goes on where it was cut off.
+
+    Without a REF it says what there is.
+    """
+    import time
+
+    from aemtwin import pulling
+    from aemtwin.remote.client import connect
+
+    scope = connect(uri, keys=keys, data=data or True)
+    try:
+        if ref is None:
+            for line in pulling.listed(scope):
+                print(line)
+            return
+        found = pulling.wanted(scope, ref)
+        for one, path in zip(found, pulling.paths(ref, found, output), strict=True):
+            begin = time.perf_counter()
+            nbytes = pulling.pull(scope, one, path)
+            rate = nbytes / pulling.MEBI / (time.perf_counter() - begin)
+            print(f"{path}: {one.what}, {rate:.0f} MiB/s", flush=True)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        scope.close()
 
 
 def info(

@@ -21,7 +21,7 @@ from aemtwin.codec import to_wire
 from aemtwin.decisions import Belief, Decision, State
 from aemtwin.environment import environment
 from aemtwin.errors import BadJournal
-from aemtwin.instruments.protocol import same_instrument
+from aemtwin.instruments.identity import same_instrument
 from aemtwin.journal import Journal
 from aemtwin.record import read_run
 from aemtwin.scalarizers import Scalarizer

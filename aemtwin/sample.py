@@ -75,6 +75,12 @@ class Grid:
             for axis in (self.x, self.y)
         )  # type: ignore[return-value]
 
+    def same(self, other: Grid) -> bool:
+        """Say whether another has its pixels at the same places."""
+        return self is other or (
+            np.array_equal(self.x, other.x) and np.array_equal(self.y, other.y)
+        )
+
     def points(self) -> NDArray[np.float64]:
         """Return all pixel centres row by row, (rows * columns, 2), metres."""
         x, y = np.meshgrid(self.x, self.y)
@@ -264,9 +270,6 @@ class Sample:
         same = (
             other
             for other in self.spectra
-            if other is not one
-            and other.axes == one.axes
-            and np.array_equal(other.grid.x, one.grid.x)
-            and np.array_equal(other.grid.y, one.grid.y)
+            if other is not one and other.axes == one.axes and other.grid.same(one.grid)
         )
         return (one, *same)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aemtwin.errors import NotSupported, unknown
 
-PROTOCOL = "1.3"  # major.minor; a client refuses another major
+PROTOCOL = "1.4"  # major.minor; a client refuses another major
 
 Bounds = tuple[tuple[float, float], tuple[float, float]]
 """((x low, x high), (y low, y high)), metres, in the sample frame."""

@@ -42,6 +42,9 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "instruments.acting",
         "instruments.allowed",
         "instruments.ledger",
+        "instruments.parts",
+        "instruments.store",
+        "instruments.streams",
     ),
     "drivers": (
         "measurement",
@@ -163,7 +166,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "decisions",
         "documents",
         "environment",
-        "instruments.protocol",
+        "instruments.identity",
         "journal",
         "record",
         "scalarizers",
@@ -202,6 +205,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "surrogates",
     ),
     "watching": ("instruments.protocol",),
+    "pulling": (),
     "screen": ("campaign", "config", "decisions", "runs", "interrupts", "watching"),
     # what reads a run
     "plots": ("fronts", "record", "journal", "metrics"),

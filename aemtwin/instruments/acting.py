@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,9 @@ from aemtwin.instruments.envelope import Envelope, Spent
 from aemtwin.instruments.jobs import Jobs, done
 from aemtwin.instruments.lease import USUAL_S, Desk
 from aemtwin.instruments.ledger import Ledger
+from aemtwin.instruments.parts import Parts
 from aemtwin.instruments.protocol import Lease, Request, split_rid
+from aemtwin.sample import StoredArray
 from aemtwin.specs import InstrumentSpec
 
 PLAIN = "server/"  # what the ids of calls without one begin with
@@ -55,9 +57,20 @@ class Acting(Calls):
     What a subclass says: `complete` and `refuse` check, `perform` acts, `left` tells
     what a failure left behind, `now_s` the time; and `recover`, called when it can act,
     what becomes of an operation that was begun and not ended because the process died.
+    One that has a frame line by line opens a stream of `parts` meanwhile.
+
+    Args:
+        spec: What it can do.
+        ledger: Of what it did.
+        recorded: Arrays that it plays back, if it is a twin.
     """
 
-    def __init__(self, spec: InstrumentSpec, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        spec: InstrumentSpec,
+        ledger: Ledger,
+        recorded: Sequence[StoredArray] = (),
+    ) -> None:
         self._spec, self._ledger = spec, ledger
         self._envelope: Envelope | None = None
         self._acting = threading.RLock()  # one operation at a time
@@ -65,6 +78,7 @@ class Acting(Calls):
             ledger.about(FENCE) or 0, lambda fence: ledger.note(FENCE, fence)
         )
         self._jobs = Jobs(self._do, lambda: self._busy, ledger)
+        self.parts = Parts(ledger.store, self._jobs.status, recorded)
         self._stops = 0
         self._plain = ledger.plain(PLAIN)  # calls without a request id
         self._busy = self._last = ""
@@ -273,6 +287,9 @@ class Acting(Calls):
         split_rid(rid)
         wait_s = checks.number("fetch", "wait_s", wait_s, 0.0, 3600.0, "s")
         return answer_of(self._jobs.result(rid, wait_s))
+
+    def lines(self, rid: str, after: int = 0, wait_s: float = 0.0) -> dict[str, Any]:
+        return self.parts.lines(rid, after, wait_s)
 
     # The right to act
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aemtwin.errors import BadFile
-from aemtwin.instruments.protocol import differences
+from aemtwin.instruments.identity import differences
 
 APPLICATION = 0x61656D74  # the mark of our files, where SQLite keeps such a mark
 COLUMNS = "n, rid, call, arguments, begin_s, end_s, told, answer"

@@ -1,8 +1,13 @@
-"""The acting calls of an instrument, all handed on one way."""
+"""The acting calls of an instrument, all handed on one way; and a frame line by line.
+
+A scan is followed by `stream`, which begins it, or by `follow`, which watches one that
+somebody else began.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from aemtwin.errors import WrongType
 from aemtwin.instruments.protocol import Instrument
+from aemtwin.instruments.streams import Line
 from aemtwin.measurement import Measurement
 from aemtwin.specs import Bounds
+
+FOLLOW_S = 2.0  # that one question waits for the next line
 
 
 class Calls(Instrument):
@@ -109,3 +117,62 @@ class Calls(Instrument):
         given = {"name": name, "dwell_s": dwell_s, **parameters}
         answer: dict[str, Any] = self._act("pulse", given, rid, token)
         return answer
+
+    # Line by line
+
+    def stream(
+        self,
+        region: Bounds | None = None,
+        shape: tuple[int, int] | None = None,
+        channels: Sequence[str] | None = None,
+        dwell_s: float | None = None,
+        rotation: float = 0.0,
+        backward: bool = False,
+        *,
+        rid: str | None = None,
+        token: str | None = None,
+    ) -> Iterator[Line]:
+        """Begin a `scan`, and yield its lines as they come, the first one first.
+
+        Who is slow to take them slows nobody. The frame is kept as that of any scan:
+        `fetch(rid)` gives it; leaving the loop does not end the scan, `stop` does.
+
+        Raises:
+            AemtwinError: As `scan`; what ended the scan after the lines that came.
+        """
+        given = {
+            "region": region,
+            "shape": shape,
+            "channels": channels,
+            "dwell_s": dwell_s,
+            "rotation": rotation,
+            "backward": backward,
+        }
+        rid = f"stream-{secrets.token_hex(8)}/0/scan" if rid is None else rid
+        self.submit({"call": "scan", "rid": rid, "arguments": given}, token=token)
+        return self.follow(rid)
+
+    def follow(self, rid: str, after: int = 0) -> Iterator[Line]:
+        """Yield the lines of a scan as they come, whoever began it, and when.
+
+        Args:
+            rid: Of the scan: under way, waiting for its turn, or over.
+            after: How many lines are known already; 0: from the first.
+
+        Raises:
+            UnknownName: If there was no such request.
+            AemtwinError: What ended the scan, after the lines that came before.
+        """
+        while True:
+            told = self.lines(rid, after, FOLLOW_S)
+            for k in range(after, told["lines"]):
+                arrays = {n: values[k - after] for n, values in told["arrays"].items()}
+                yield Line(rid, k, told["of"], arrays, told["units"])
+            after = max(after, told["lines"])
+            if told["status"] not in ("queued", "running"):
+                break
+        frame = self.fetch(rid)  # raises what ended it
+        lines = len(frame.values) if frame.call == "scan" else 0
+        for k in range(after, lines):
+            arrays = {name: values[k] for name, values in frame.arrays.items()}
+            yield Line(rid, k, lines, arrays, frame.units)

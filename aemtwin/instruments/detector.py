@@ -6,7 +6,8 @@ pure functions of `aemtwin.instruments.effects`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,15 @@ class Detector:
     def start(self) -> None:
         """Have all recorded counts still to give."""
         self._deck = Deck()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Have what is read meanwhile leave no trace: it will be read in earnest."""
+        kept, self._deck = self._deck, self._deck.copy()
+        try:
+            yield
+        finally:
+            self._deck = kept
 
     def digest(self) -> str:
         """Return what tells one state of the recorded counts from another."""

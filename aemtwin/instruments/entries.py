@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aemtwin.codec import pack, size_of, unpack
+from aemtwin.codec import pack, to_wire, unpack
 from aemtwin.errors import AemtwinError, BadFile, OperationStopped, by_code
 from aemtwin.instruments.protocol import Request
+from aemtwin.instruments.store import Store, reference_of
 from aemtwin.instruments.summaries import fingerprint
+from aemtwin.measurement import Measurement
 
 TOLD = ("asked", "actual", "extent", "dose", "sha256", "error", "holder")
 """What `events` tells of how an operation ended, where there is such a thing."""
@@ -40,21 +42,29 @@ def begun(entry: Entry) -> tuple[Any, ...]:
     return (entry.number, request.rid, request.call, arguments, entry.begin_s, told)
 
 
-def ended(entry: Entry) -> tuple[Any, ...]:
-    """Return what its end adds to the row of an entry, and its number."""
+def ended(entry: Entry, store: Store) -> tuple[Any, ...]:
+    """Return what its end adds to the row of an entry, and its number.
+
+    Raises:
+        BadFile: If what is large in its answer cannot be kept.
+    """
     packed = None
-    if entry.answer is not None and size_of(entry.answer) < LARGEST:
-        packed = pack(entry.answer)
+    if entry.answer is not None:
+        large = {}
+        if isinstance(entry.answer, Measurement):
+            large = {n: to_wire(r) for n, r in store.refer(entry.answer).items()}
+        packed = pack(entry.answer, large)
+        packed = None if len(packed) > LARGEST else packed
     return (entry.end_s, _json(entry.record), packed, entry.number)
 
 
-def whole(entry: Entry) -> tuple[Any, ...]:
+def whole(entry: Entry, store: Store) -> tuple[Any, ...]:
     """Return the row of an entry that is over."""
-    end_s, told, packed, _ = ended(entry)
+    end_s, told, packed, _ = ended(entry, store)
     return (*begun(entry)[:-1], end_s, told, packed)
 
 
-def read(row: Sequence[Any], *, complete: bool = False) -> Entry:
+def read(row: Sequence[Any], store: Store, *, complete: bool = False) -> Entry:
     """Return what a row tells; that it has no answer is told if it is complete."""
     number, rid, call, arguments, begin_s, end_s, told, answer = row
     record = json.loads(told)
@@ -68,7 +78,12 @@ def read(row: Sequence[Any], *, complete: bool = False) -> Entry:
             "in parts."
         )
     request = Request(call, rid, json.loads(arguments))
-    found = unpack(answer) if answer is not None else None
+    found = None
+    if answer is not None:
+        try:
+            found = unpack(answer, lambda told: store.load(reference_of(told)))
+        except BadFile as lost:
+            error = lost
     return Entry(number, request, begin_s, end_s, found, error, record)
 
 

@@ -26,7 +26,9 @@ from aemtwin.instruments.archive import COLUMNS, Archive
 from aemtwin.instruments.entries import Entry, begun, ended, event, read, whole
 from aemtwin.instruments.protocol import Request
 from aemtwin.instruments.recent import Recent
+from aemtwin.instruments.store import Store
 from aemtwin.instruments.summaries import fingerprint, summary
+from aemtwin.measurement import Measurement
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ BEGUN = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, NULL, ?, NULL)"
 ENDED = "UPDATE operation SET end_s = ?, told = ?, answer = ? WHERE n = ?"
 REFUSALS = 10_000  # that are remembered
 FORGET = "DELETE FROM refusal WHERE id <="
+LAST = f"SELECT {COLUMNS} FROM operation WHERE rid = ? ORDER BY n DESC LIMIT 1"
 WHOLE = "INSERT INTO operation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -47,6 +50,9 @@ class Ledger:
         identity: Of the instrument; a file that another wrote is refused. None: the
             file must be there, of whichever instrument: to read it.
 
+    Attributes:
+        store: What is large in the answers; of a ledger in a file a folder beside it.
+
     Raises:
         BadFile: If the file is of another instrument, in use or no ledger at all.
     """
@@ -58,6 +64,9 @@ class Ledger:
     ) -> None:
         self._path = None if path is None else Path(path)
         self._identity = identity
+        self.store = Store(
+            self._path and self._path.with_name(f"{self._path.name}-data")
+        )
         self._disk = threading.RLock()  # for what may take a while
         self._recent = Recent()
         self.later = False  # ends wait for `settle`, or for the next begin
@@ -110,12 +119,8 @@ class Ledger:
         with self._disk:
             if self._archive is None:
                 return None
-            rows = self._archive.rows(
-                f"SELECT {COLUMNS} FROM operation WHERE rid = ? ORDER BY n DESC "
-                "LIMIT 1",
-                rid,
-            )
-        return read(rows[0], complete=True) if rows else None
+            rows = self._archive.rows(LAST, rid)
+        return read(rows[0], self.store, complete=True) if rows else None
 
     def events(self, after: int = 0, most: int | None = None) -> list[dict[str, Any]]:
         """Return entries numbered above `after` as JSON values, `most` at most."""
@@ -164,17 +169,12 @@ class Ledger:
 
     def refused(self, who: str, call: str, why: str) -> None:
         """Note that somebody was refused for who he is."""
-        row = (
-            datetime.now().astimezone().isoformat(timespec="seconds"),
-            who,
-            call,
-            why,
-        )
+        at = datetime.now().astimezone().isoformat(timespec="seconds")
+        row = (at, who, call, why)
+        forget = f"{FORGET} (SELECT max(id) - {REFUSALS} FROM refusal)"
         with self._disk:
             self._file().commit("INSERT INTO refusal VALUES (NULL, ?, ?, ?, ?)", [row])
-            self._file().commit(
-                f"{FORGET} (SELECT max(id) - {REFUSALS} FROM refusal)", [()]
-            )
+            self._file().commit(forget, [()])
 
     def refusals(self) -> list[dict[str, str]]:
         """Return who was refused, what and why, the last one first."""
@@ -272,6 +272,7 @@ class Ledger:
             if self._archive is not None:
                 self._archive.close()
                 self._archive = None
+            self.store.close()
 
     def clear(self) -> None:
         """Forget what was done, in memory and in the file: as at time zero."""
@@ -281,6 +282,7 @@ class Ledger:
             self._count = 0
             if self._archive is not None:
                 self._archive.commit("DELETE FROM operation", [()], durable=True)
+            self.store.clear()
 
     # How it is kept
 
@@ -296,15 +298,22 @@ class Ledger:
             entry = self._late[0]
             entry.record |= fingerprint(entry.answer)
             if self._path is not None:
-                self._file().commit(ENDED, [ended(entry)])
+                self._file().commit(ENDED, [ended(entry, self.store)])
+                self._shelve(entry)
             del self._late[0]
+
+    def _shelve(self, entry: Entry) -> None:
+        """Have in memory no more of an answer than what its row has."""
+        if isinstance(entry.answer, Measurement) and self.store.refer(entry.answer):
+            self._recent.keep(entry, self.store.mapped(entry.answer))
 
     def _make_room(self) -> None:
         leaving = self._recent.leaving(self._late)
         if self._path is None and leaving:
             for entry in leaving:
                 entry.record |= fingerprint(entry.answer)
-            self._file().commit(WHOLE, [whole(entry) for entry in leaving])
+            rows = [whole(entry, self.store) for entry in leaving]
+            self._file().commit(WHOLE, rows)
         self._recent.leave(leaving)
 
     def _after(self, after: int, most: int) -> list[Entry]:
@@ -318,10 +327,11 @@ class Ledger:
                 columns = COLUMNS.replace("answer", "NULL")
                 rows = self._archive.rows(
                     f"SELECT {columns} FROM operation WHERE n > ? ORDER BY n LIMIT ?",
-                    after,
-                    most,
+                    *(after, most),
                 )
-                found = [self._recent.get(row[0]) or read(row) for row in rows]
+                found = [
+                    self._recent.get(row[0]) or read(row, self.store) for row in rows
+                ]
             if self._path is None or self._archive is None:  # not all is on disk
                 beyond = found[-1].number if len(found) == most else self._count + 1
                 there = {entry.number for entry in found}

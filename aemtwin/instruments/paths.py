@@ -104,7 +104,7 @@ def frame(
     dwell = float(arguments["dwell_s"])
     rows, columns = len(y), len(x)
     backward = bool(arguments.get("backward"))
-    line_s = columns * dwell + kind.line_overhead_s
+    line_s = planning.line_s(kind, arguments)
     last = np.array([[x[0 if backward else -1], y[-1]]])
 
     def times() -> Array:

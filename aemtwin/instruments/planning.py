@@ -257,6 +257,12 @@ def frame_points(
     return turned(points, arguments["region"], arguments["rotation"])
 
 
+def line_s(kind: Kind, arguments: Mapping[str, Any]) -> float:
+    """Return how long a line of a frame takes, turning round included, seconds."""
+    _, columns = arguments["shape"]
+    return float(columns * arguments["dwell_s"] + kind.line_overhead_s)
+
+
 def duration_s(
     kind: Kind,
     settings: Mapping[str, float],
@@ -277,8 +283,8 @@ def duration_s(
         return float(arguments["dwell_s"])
     dwell = float(arguments["dwell_s"])
     if call == "scan":
-        rows, columns = arguments["shape"]
-        line = columns * dwell + kind.line_overhead_s
+        rows, _ = arguments["shape"]
+        line = line_s(kind, arguments)
         first = _corners(arguments)[2 if arguments.get("backward") else 0]
         return float(travel(first) + rows * line)
     points = np.asarray(arguments["points"], np.float64)

@@ -62,8 +62,8 @@ class Probe:
     def digest(self) -> str:
         """Return a hash of how probe and specimen stand."""
         at, settings = self.position.tolist(), sorted(self.settings.items())
-        parts = [self._stage.digest(), self._detector.digest(), self._budget.digest()]
-        return hashed(at, settings, self.dose, *parts)
+        kept = self._stage, self._detector, self._budget
+        return hashed(at, settings, self.dose, *(one.digest() for one in kept))
 
     def duration_s(self, call: str, arguments: Mapping[str, Any]) -> float:
         """Return how long a checked call takes from here, seconds."""
@@ -110,8 +110,8 @@ class Probe:
         """
         dose = self.dose_of(request)
         if self._budget.on and dose > 0.0:
-            path = self._path(request, (0.0, 0.0))
-            self._budget.require(request.call, path, dose, self.dose)
+            at = self._path(request, (0.0, 0.0))
+            self._budget.require(request.call, at, dose, self.dose)
 
     def abandon(self, request: Request, time_s: Window, share: float) -> float:
         """Leave behind what a request that failed did in its share of time.
@@ -209,26 +209,30 @@ class Probe:
             Axis(name, "m", values, "Length", "spatial")
             for name, values in (("y", raster.y), ("x", raster.x))
         )
-        centre = np.array(
-            [(low + high) / 2 for low, high in request.arguments["region"]]
-        )
-        answer = self._answers.answer(
-            request, arrays, axes, centre, time_s, dose, notices
-        )
+        region = request.arguments["region"]
+        centre = np.array([(low + high) / 2 for low, high in region])
+        told = centre, time_s, dose, notices
+        answer = self._answers.answer(request, arrays, axes, *told)
         self.position = read_only(np.clip(path.last, *self._box))  # turning rounds
         return answer
 
     def _do_trace(self, request: Request, time_s: Window) -> Measurement:
         path = self._path(request, time_s)
         arrays, notices, dose = self._along(request, path, time_s)
-        steps = np.diff(path.points, axis=0, prepend=path.points[:1])
+        steps = np.diff(path.points, axis=0, prepend=path.points[:1])  # (k, 2) m
         along = np.cumsum(np.linalg.norm(steps, axis=1))
         axis = Axis("distance", "m", along, "Length", "spatial")
-        answer = self._answers.answer(
-            request, arrays, (axis,), path.points, time_s, dose, notices
-        )
+        told = path.points, time_s, dose, notices
+        answer = self._answers.answer(request, arrays, (axis,), *told)
         self.position = read_only(path.last)
         return answer
+
+    def ahead(self, request: Request, time_s: Window) -> dict[str, NDArray[Any]]:
+        """Return the frame that a scan is about to give; nothing is left behind."""
+        path, raster = self._path(request, time_s), self._raster(request.arguments)
+        with self._detector.looking():
+            shot = self._shot(request, path, time_s[0])
+            return self._read(request, shot, raster, [])
 
     def _along(
         self,
@@ -240,22 +244,27 @@ class Probe:
         """Read channels along a path, in its shape; with notices and the dose."""
         shot = self._shot(request, path, time_s[0])
         self._stage.faults(shot)
-        usual = self._kind.pixel_dwell_s
-        arrays: dict[str, NDArray[Any]] = {}
         notices: list[str] = []
+        arrays = self._read(request, shot, raster, notices)
+        notices += self._visits.beyond(shot, self._spec.bounds)
+        return arrays, [*notices, *self._stage.done(shot)], self._leave(request, shot)
+
+    def _read(
+        self, request: Request, shot: Shot, raster: Grid | None, notices: list[str]
+    ) -> dict[str, NDArray[Any]]:
+        usual, arrays = self._kind.pixel_dwell_s, {}
         for name in request.arguments["channels"]:
             channel, image = self._spec.channel(name), self._sample.field(name)
             if self._detector.deals(name):
                 values = self._dealt(request, image, shot, usual, notices)
             else:
-                own = raster is not None and request.arguments["native"]
-                own = own and _same(image.grid, raster)
+                own = raster is not None and raster.same(image.grid)
+                own = own and request.arguments["native"]
                 values = self._stage.frame(shot, image, channel, own)
                 values = self._counted(request, name, values, usual)
             values = self._stage.detected(shot, channel, values)
-            arrays[name] = rounded(image.dtype, values).reshape(path.shape)
-        notices += self._visits.beyond(shot, self._spec.bounds)
-        return arrays, [*notices, *self._stage.done(shot)], self._leave(request, shot)
+            arrays[name] = rounded(image.dtype, values).reshape(shot.path.shape)
+        return arrays
 
     def _do_measure(self, request: Request, time_s: Window) -> Measurement:
         given = request.arguments
@@ -283,9 +292,8 @@ class Probe:
         notices += self._visits.beyond(shot, self._spec.bounds)
         notices += self._stage.done(shot)
         dose = self._leave(request, shot)
-        return self._answers.answer(
-            request, arrays, axes, self.position, time_s, dose, notices
-        )
+        told = self.position, time_s, dose, notices
+        return self._answers.answer(request, arrays, axes, *told)
 
     def _do_pulse(self, request: Request, time_s: Window) -> dict[str, Any]:
         shot = self._shot(request, self._path(request, time_s), time_s[0])
@@ -328,7 +336,7 @@ class Probe:
         usual_s: float,
         notices: list[str],
     ) -> NDArray[Any]:
-        """Give out recorded counts, and say so where there were too few left."""
+        """Give out recorded counts; say so where there were too few left."""
         if self._stage.dark(shot):  # what did not arrive is still to be given out
             return np.zeros((len(shot.path), *one.shape), one.dtype)
         exposure = self._exposure(request, usual_s)
@@ -339,10 +347,3 @@ class Probe:
                 "left here: each recorded count is given out once"
             )
         return values
-
-
-def _same(one: Grid, other: Grid | None) -> bool:
-    return other is not None and (
-        one is other
-        or (np.array_equal(one.x, other.x) and np.array_equal(one.y, other.y))
-    )

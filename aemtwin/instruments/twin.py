@@ -8,8 +8,8 @@ puts it behind a URI.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,8 @@ class Twin(Acting):
         spec = replace(spec, identity=identity)
         self._probe = Probe(sample, kind, spec, seed, make)
         self._clock = Clock(real_time=real_time)
-        super().__init__(spec, Ledger(ledger, spec.identity))
+        stored = [one.stored for one in sample.fields]
+        super().__init__(spec, Ledger(ledger, spec.identity), stored)
         self._start()
         self.recover()
 
@@ -206,8 +207,36 @@ class Twin(Acting):
 
     def perform(self, request: Request, begin_s: float) -> Any:
         self._clock.begin()
-        self._clock.spend(self._probe.duration_s(request.call, request.arguments))
+        duration_s = self._probe.duration_s(request.call, request.arguments)
+        if request.call == "scan" and self._clock.real_time:
+            with self._streaming(request, begin_s, duration_s) as watch:
+                self._clock.spend(duration_s, watch)
+        else:
+            self._clock.spend(duration_s)
         return self._probe.perform(request, (begin_s, self._clock.now_s))
+
+    @contextmanager
+    def _streaming(
+        self, request: Request, begin_s: float, duration_s: float
+    ) -> Iterator[Callable[[float], float]]:
+        """Have the lines of a frame told while it is taken, each at its end."""
+        arrays = self._probe.ahead(request, (begin_s, begin_s + duration_s))
+        units = {c.name: c.units for c in self._spec.channels if c.name in arrays}
+        stream = self.parts.streams.open(request.rid, arrays, units)
+        line_s = planning.line_s(self._kind, request.arguments)
+        first_s = duration_s - stream.lines * line_s  # until then it travels
+
+        def watch(gone_s: float) -> float:
+            done = int((gone_s - first_s) / line_s * (1 + 1e-12))
+            if done > stream.done:
+                stream.advance(min(done, stream.lines))
+            return first_s + (stream.done + 1) * line_s
+
+        try:
+            yield watch
+            stream.advance(stream.lines)
+        finally:
+            stream.close()
 
     def left(
         self, request: Request, begin_s: float, error: AemtwinError

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aemtwin.errors import BadFile, MissingExtra, OutOfRange, WrongType, unknown
+from aemtwin.remote import curve
 from aemtwin.remote.keys import FILES, ROLE, ROLES
 
 # A client's name becomes a folder's, on Windows too, where some names are devices
@@ -111,7 +112,8 @@ def made_for(folder: str | Path) -> list[str]:
             f"The certificate in {folder} cannot be read ({error}). Remove that "
             "folder, and make its keys again."
         ) from None
-    return [str(name.value).removeprefix(ROLE) for name in names.value]
+    told = [str(name.value).removeprefix(ROLE) for name in names.value]
+    return [name for name in told if not name.startswith(curve.KEY)]
 
 
 def lacking(
@@ -241,6 +243,10 @@ class _Authority:
         uses = x509.oid.ExtendedKeyUsageOID
         use = uses.SERVER_AUTH if serves else uses.CLIENT_AUTH
         name_of = self._host if serves else x509.UniformResourceIdentifier
+        if not serves:  # a server's key of the data channel is new each time it starts
+            public, secret = curve.new_pair()
+            _write(folder / curve.FILE, secret.encode("ascii"), secret=True)
+            others = [*others, f"{curve.KEY}{public}"]
         names = [name_of(one) for one in others]
         signed = (
             self._begun(name, key.public_key(), timedelta(days=days))

@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from aemtwin.codec import answer_from_wire, from_wire
+from aemtwin.codec import from_wire
 from aemtwin.errors import (
     AccessRefused,
     LeaseRefused,
@@ -24,11 +24,11 @@ from aemtwin.errors import (
     TooFast,
     unknown,
 )
-from aemtwin.instruments.calls import Calls
 from aemtwin.instruments.protocol import Lease, State, split_rid
 from aemtwin.measurement import Measurement
 from aemtwin.remote.holding import Holding
 from aemtwin.remote.keys import keys_folder
+from aemtwin.remote.large import Large
 from aemtwin.remote.line import PATIENCE_S, Line
 from aemtwin.specs import PROTOCOL, InstrumentSpec
 
@@ -38,7 +38,11 @@ GREETING_S = 10.0  # for the first answer of all, at most
 
 
 def connect(
-    uri: str, *, keys: str | Path | None = None, timeout_s: float = PATIENCE_S
+    uri: str,
+    *,
+    keys: str | Path | None = None,
+    timeout_s: float = PATIENCE_S,
+    data: bool | str = True,
 ) -> RemoteInstrument:
     """Connect to a twin or an instrument.
 
@@ -49,16 +53,18 @@ def connect(
             everything is encrypted, and nobody is let in without one.
         timeout_s: How long the server may say nothing, or be gone, until
             `Unreachable` is raised. How long an operation takes does not count.
+        data: Whether large results come by the data channel, if the server has one;
+            or where it is, "tcp://host:port", if that is not what the server says.
 
     Raises:
         Unreachable: If nothing answers there.
         AccessRefused: If we are not let in.
         ProtocolMismatch: If it speaks another major version of the protocol.
     """
-    return RemoteInstrument(uri, keys=keys, timeout_s=timeout_s)
+    return RemoteInstrument(uri, keys=keys, timeout_s=timeout_s, data=data)
 
 
-class RemoteInstrument(Calls):
+class RemoteInstrument(Large):
     """An instrument elsewhere; see `aemtwin.instruments.protocol.Instrument`.
 
     Calls that never wait have a connection of their own, so that `stop` and `state`
@@ -71,6 +77,7 @@ class RemoteInstrument(Calls):
         *,
         keys: str | Path | None = None,
         timeout_s: float = PATIENCE_S,
+        data: bool | str = True,
     ) -> None:
         self.uri = uri
         self._line = Line(uri, keys=keys, timeout_s=timeout_s)
@@ -84,6 +91,7 @@ class RemoteInstrument(Calls):
                 raise
             self._line = Line(uri, keys=ours, timeout_s=timeout_s)
             packed = self._line.once("describe", timeout_s=first_s)
+        self._puller = self._pulling(data, timeout_s)
         major, _, minor = str(packed.get("protocol", "")).partition(".")
         if major != PROTOCOL.split(".")[0]:
             self.close()
@@ -92,7 +100,11 @@ class RemoteInstrument(Calls):
                 f"protocol, this client {PROTOCOL}. Use matching versions of aemtwin."
             )
         self._submits = int(minor or 0) >= 3  # what came with 1.3
+        self._has_lines = int(minor or 0) >= 4  # and with 1.4
+        endpoints = packed.pop("endpoints", None) or {}  # they are not the instrument
         self._spec = from_wire(InstrumentSpec, packed)
+        self._puller.told(endpoints)
+        self._line.refers = self._puller.on
 
     def __repr__(self) -> str:
         return f"<{self._spec.name}, {self._spec.kind}, at {self.uri}>"
@@ -149,14 +161,14 @@ class RemoteInstrument(Calls):
         said = {"token": self._token(token), "wait_s": wait_s}
         told = dict(self._line.ask("submit", [operation], said))
         if "answer" in told:
-            told["answer"] = answer_from_wire(told["answer"])
+            told["answer"] = self._answer(told["answer"])
         return told
 
     def status(self, rid: str) -> dict[str, Any]:
         return dict(self._line.ask("status", [rid]))
 
     def fetch(self, rid: str, wait_s: float = 0.0) -> Any:
-        return answer_from_wire(self._line.ask("fetch", [rid, wait_s]))
+        return self._answer(self._line.follow("fetch", [rid, wait_s]))
 
     # The right to act
 
@@ -230,6 +242,7 @@ class RemoteInstrument(Calls):
             self._line.quickly("release", self._holding.lease.token)
             self._holding = None
         self._line.close()
+        self._puller.close()
 
     def _take(self, ttl_s: float, holder: str) -> Lease:
         return from_wire(Lease, self._line.ask("lease", [ttl_s, holder]))
@@ -268,7 +281,7 @@ class RemoteInstrument(Calls):
 
         while True:
             try:
-                return answer_from_wire(once())
+                return self._answer(once())
             except LeaseRefused:
                 if not own or self._holding is None or not self._holding.regained():
                     raise

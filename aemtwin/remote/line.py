@@ -28,12 +28,17 @@ PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # before asking again; then always the l
 
 
 class Line:
-    """Three connections to one server: to act, to ask meanwhile, to renew a lease.
+    """Four connections to one server: to act, to ask, to follow, to renew a lease.
 
     Args:
         uri: Of the instrument.
         keys: See `aemtwin.connect`.
         timeout_s: How long the server may say nothing.
+
+    Attributes:
+        host: Of the server.
+        folder: Of our keys, if they are used.
+        refers: Whether large arrays may come by reference.
     """
 
     def __init__(self, uri: str, *, keys: str | Path | None, timeout_s: float) -> None:
@@ -51,10 +56,11 @@ class Line:
             )
         context = None if folder is None else client_context(folder)
         client = secrets.token_hex(16)  # by which the server knows them as one
-        self._acting, self._asking, self._renewing = (
+        self._acting, self._asking, self._following, self._renewing = (
             Channel(address, client, context, lambda error: explain(error, uri))
-            for _ in range(3)
+            for _ in range(4)
         )
+        self.host, self.folder, self.refers = address.host, folder, False
 
     def ask(
         self,
@@ -64,6 +70,14 @@ class Line:
     ) -> Any:
         """Ask what may be asked twice, and beside an operation that is under way."""
         return self._patiently(self._call(self._asking, call, args, kwargs), call)
+
+    def follow(self, call: str, args: Sequence[Any]) -> Any:
+        """Ask what may be asked twice and waits for an answer; by reference, if so."""
+        return self._patiently(self._call(self._following, call, args, self._how), call)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        return {"encoding": "reference"} if self.refers else {}
 
     def once(self, call: str, *, timeout_s: float) -> Any:
         """Ask a single time."""
@@ -88,11 +102,13 @@ class Line:
     ) -> Any:
         """Have an operation done and wait for it, whatever happens to the channel."""
         operation = {"call": call, "rid": rid, "arguments": given}
-        more = {"token": token, "wait_s": WAIT_S}
+        more = {"token": token, "wait_s": WAIT_S, **self._how}
         submit = self._call(self._acting, "submit", [operation], more)
         told = self._patiently(submit, call)
         while "answer" not in told:
-            fetch = self._call(self._acting, "fetch", [rid], {"wait_s": WAIT_S})
+            fetch = self._call(
+                self._acting, "fetch", [rid], {"wait_s": WAIT_S, **self._how}
+            )
             try:
                 return self._patiently(fetch, call)
             except NotReady:
@@ -110,7 +126,8 @@ class Line:
         def is_there() -> None:
             self._asking.call("state", timeout_s=self._timeout_s)
 
-        given, timeout_s = plain(call, said), self._timeout_s
+        how = self._how if call in ("scan", "trace", "measure") else {}
+        given, timeout_s = {**plain(call, said), **how}, self._timeout_s
         try:
             return self._acting.call(
                 call, (), given, timeout_s=timeout_s, meanwhile=is_there
@@ -120,7 +137,7 @@ class Line:
 
     def close(self) -> None:
         """Close the connections; the next question opens them again."""
-        for channel in (self._acting, self._asking, self._renewing):
+        for channel in (self._acting, self._asking, self._following, self._renewing):
             channel.close()
 
     def _call(

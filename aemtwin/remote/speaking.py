@@ -75,6 +75,7 @@ class Speaker:
             was handed to the system, or before that if it is so large that somebody
             slow could make it wait.
         context: Of TLS, which everybody must then speak.
+        met: Called with the certificate of who came in by it, and his name.
         serpent: Whether plain clients, which speak it, are served.
     """
 
@@ -86,11 +87,12 @@ class Speaker:
         answered: Callable[[str], None] = lambda method: None,
         *,
         context: ssl.SSLContext | None = None,
+        met: Callable[[Any, str], None] | None = None,
         serpent: bool = True,
     ) -> None:
         self._target, self._methods = target, list(methods)
         self._answer, self._answered = answer, answered
-        self._context, self._serpent = context, serpent
+        self._context, self._met, self._serpent = context, met, serpent
         self._numbers = itertools.count(1)
 
     def deny(self, connection: Connection, why: str) -> None:
@@ -108,7 +110,7 @@ class Speaker:
             OSError: If it did not come in time, or TLS failed.
         """
         until = time.monotonic() + GREETING_S
-        caller = LOCAL
+        caller, certificate = LOCAL, dict[str, Any]()
         if self._context is not None:
             connection.sock = secured = self._context.wrap_socket(
                 connection.sock, server_side=True, do_handshake_on_connect=False
@@ -118,7 +120,8 @@ class Speaker:
             secured.settimeout(GREETING_S)
             try:
                 secured.do_handshake()
-                caller = caller_of(secured.getpeercert() or {})
+                certificate = secured.getpeercert() or {}
+                caller = caller_of(certificate)
             except ssl.SSLError as error:
                 sock = socket.socket(fileno=secured.detach())
                 _tell_why(sock, plain=error.reason in NOT_TLS)
@@ -140,6 +143,8 @@ class Speaker:
             said = f"{error.code}: {error}"
             connection.send(_frame(serializer, seq, said, message.MSG_CONNECTFAIL))
             raise
+        if self._met is not None:
+            self._met(certificate, caller.name)
         client = said.get("handshake")
         client = str(client.get("client", ""))[:64] if isinstance(client, dict) else ""
         return Session(next(self._numbers), peer, caller, client, serializer), seq

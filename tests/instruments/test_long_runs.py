@@ -8,7 +8,7 @@ import pytest
 import aemtwin
 from aemtwin.formats.catalog import find_twin, twin_names
 from aemtwin.formats.nsid import write_nsid
-from aemtwin.instruments.protocol import same_instrument
+from aemtwin.instruments.identity import same_instrument
 from aemtwin.sample import StoredArray
 from aemtwin.specs import Axis
 

@@ -14,8 +14,8 @@ from aemtwin.errors import (
 )
 from aemtwin.formats.catalog import find_twin
 from aemtwin.instruments.effects import registry
+from aemtwin.instruments.identity import same_instrument
 from aemtwin.instruments.opening import open_twin
-from aemtwin.instruments.protocol import same_instrument
 
 
 def notices(twin):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from aemtwin import cli, errors
+from aemtwin.remote.keys import FILES
 
 authority = pytest.importorskip("aemtwin.remote.authority")
 x509 = pytest.importorskip("cryptography.x509")
@@ -45,7 +47,10 @@ def test_a_certificate_has_what_it_is_for_and_nothing_else(tmp_path):
         ipaddress.ip_address(host) for host in hosts[1:]
     ]
     roles = of(client, x509.SubjectAlternativeName)
-    assert [name.value for name in roles] == ["aemtwin:role:operate"]
+    role, data = (name.value for name in roles)
+    assert role == "aemtwin:role:operate"
+    assert re.fullmatch("aemtwin:data:[0-9a-f]{64}", data)
+    assert authority.made_for(tmp_path / "clients" / "a.loop") == ["operate"]
     (called,) = client.subject
     assert called.value == "a.loop"
     for one in (server, client):
@@ -126,7 +131,7 @@ def test_keys_that_were_cut_off_half_way_are_made_at_the_next_call(
             authority.make_keys(tmp_path, clients={"loop": "operate"})
     place = tmp_path / "clients" / "loop"
     assert authority.make_keys(tmp_path, clients={"loop": "operate"}) == [place]
-    assert {p.name for p in place.iterdir()} == {"ca.pem", "cert.pem", "key.pem"}
+    assert {p.name for p in place.iterdir()} == {*FILES, "data.key"}
 
 
 def test_no_certificate_outlives_its_authority(tmp_path, monkeypatch):

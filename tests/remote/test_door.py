@@ -17,8 +17,9 @@ from aemtwin import errors
 from aemtwin.instruments.ledger import Ledger
 from aemtwin.remote import door as doors
 from aemtwin.remote import guard, speaking
+from aemtwin.remote.answering import NEEDS
 from aemtwin.remote.connection import Closed, Connection
-from aemtwin.remote.server import NEEDS, Server
+from aemtwin.remote.server import Server
 from tests.remote import raw
 from tests.small import small_twin
 

@@ -74,11 +74,13 @@ def refused(uri, **how):
     return caught.value
 
 
-def test_a_folder_of_keys_has_three_files_and_secrets_are_its_owners(ours):
-    for folder in (ours / "server", ours / "clients" / "loop"):
-        assert sorted(p.name for p in folder.iterdir()) == sorted(using.FILES)
+def test_a_folder_of_keys_has_its_files_and_secrets_are_its_owners(ours):
+    server, client = ours / "server", ours / "clients" / "loop"
+    assert {p.name for p in server.iterdir()} == set(using.FILES)
+    assert {p.name for p in client.iterdir()} == {*using.FILES, "data.key"}
     if os.name == "posix":
-        for key in (ours / "authority" / "ca.key", ours / "server" / "key.pem"):
+        secret = ours / "authority" / "ca.key", server / "key.pem", client / "data.key"
+        for key in secret:
             assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
@@ -92,7 +94,7 @@ def test_what_is_there_is_kept_unless_it_is_renewed(tmp_path):
         assert path.read_bytes() == data
     authority.make_keys(tmp_path, clients={"one": "admin"}, renew=True)
     changed = {p for p, data in before.items() if p.read_bytes() != data}
-    assert {p.name for p in changed} == {"cert.pem", "key.pem"}
+    assert {p.name for p in changed} == {"cert.pem", "key.pem", "data.key"}
     uri = "PYRO:Instrument_Server@127.0.0.1:1"
     with aemtwin.serve(small_twin(), keys=tmp_path / "server") as server:
         scope = aemtwin.connect(server.uri, keys=tmp_path / "clients" / "one")

@@ -11,7 +11,7 @@ import pytest
 import aemtwin
 from aemtwin import errors
 from aemtwin.instruments import lease as leases
-from aemtwin.remote import server as servers
+from aemtwin.remote import answering as servers
 from aemtwin.remote.server import Server
 from tests.small import small_twin
 

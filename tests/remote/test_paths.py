@@ -11,7 +11,7 @@ import pytest
 
 import aemtwin
 from aemtwin.errors import AemtwinError
-from aemtwin.remote.server import NEEDS
+from aemtwin.remote.answering import NEEDS
 from tests.remote import raw
 from tests.small import small_twin
 

@@ -88,6 +88,12 @@ class Deck:
         self._rest: dict[Hashable, _Rest] = {}
         self._state = 0
 
+    def copy(self) -> Deck:
+        """Return another that has the same to give."""
+        other = Deck()
+        other._rest, other._state = dict(self._rest), self._state
+        return other
+
     def take(
         self,
         pixel: Hashable,
