@@ -114,40 +114,45 @@ def secure(socket: zmq.Socket[Any], server_key: str, folder: Path | None) -> Non
     socket.curve_serverkey = server_key.encode("ascii")
 
 
-def greeted(
-    socket: zmq.Socket[Any], where: str, within_s: float, *, secured: bool
-) -> None:
-    """Wait until a socket that is connecting was let in.
+def let_in(socket: zmq.Socket[Any], where: str, within_s: float) -> bool:
+    """Connect a socket, and wait until it is let in.
+
+    Returns:
+        Whether it is; False if the connection was made, and ended.
 
     Raises:
-        AccessRefused: If it is not, as soon as that is known: CURVE itself would keep
-            silent and try for ever.
+        AccessRefused: If the other side says that it does not know our key: CURVE
+            itself would try for ever.
         Unreachable: If nobody answers.
     """
     monitor = socket.get_monitor_socket(KNOWS)
-    wait_s, connected = within_s, False
+    wait_s, there = within_s, False
     try:
+        socket.connect(where)
         while monitor.poll(int(wait_s * 1000)):
             event = recv_monitor_message(monitor)["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                return
-            if event == zmq.EVENT_CONNECTED:
-                wait_s, connected = min(GREETED_S, within_s), True
-                continue
-            if not secured:  # it ended, or is no server of ours
-                connected = True
-                break
-            raise AccessRefused(
-                f"The data channel at {where} does not let us in: our key is in no "
-                "certificate that its server has seen, or its server has another key "
-                "than we were told. Use the keys that belong together (`aemtwin "
-                "keys`), or connect(..., data=False)."
-            )
+                return True
+            if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                raise refused(where)
+            if event != zmq.EVENT_CONNECTED:
+                return False
+            wait_s, there = min(GREETED_S, within_s), True
     finally:
         socket.disable_monitor()
         monitor.close(0)
-    said = "says nothing of what we can read" if connected else "answers nobody"
+    said = "says nothing of what we can read" if there else "answers nobody"
     raise Unreachable(
         f"The data channel at {where} {said}. Open its port to us (--data-port), or "
         "connect(..., data=False)."
+    )
+
+
+def refused(where: str) -> AccessRefused:
+    """Return the error of who is not let in."""
+    return AccessRefused(
+        f"The data channel at {where} does not let us in: our key is in no certificate "
+        "that its server has seen, or its server has another key than we were told. "
+        "Use the keys that belong together (`aemtwin keys`), or connect(..., "
+        "data=False)."
     )

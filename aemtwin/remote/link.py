@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 SILENT_S = 2.0  # without a piece: then what did not come is asked for again
 BUSY_S = 0.05  # before asking again a server that has too much on its way
 GREETING_S = 1.0  # to be let in
+PAUSES_S = (0.02, 0.05, 0.1, 0.2)  # after connections that ended before that
 
 
 @dataclass
@@ -58,9 +59,11 @@ class Link:
         timeout_s: float,
     ) -> None:
         self._where, self._folder, self._timeout_s = where, folder, timeout_s
-        self._context = zmq.Context()
+        # one for all: the end of one of its own would wait for sockets that are lost
+        self._context: zmq.Context[Any] = zmq.Context.instance()
         self._socket: zmq.Socket[bytes] | None = None
         self._numbers = itertools.count(1)
+        self._silent_s, self._gap_s = SILENT_S, 0.0
         self.asked = 0  # pieces, so far
 
     def pull(
@@ -80,48 +83,60 @@ class Link:
             try:
                 if self._socket is None:
                     self._connect(again=again)
+                first = False
                 self._round(rid, seq, ranges, put)
             except Unreachable:
                 self._drop()
                 came = len(ranges.missing) < before
-                if first and not came and not again:
+                if first:
                     raise  # never there: somebody else has to carry it
+                # one piece may take that long where the way is narrow
+                self._silent_s = min(2 * self._silent_s, self._timeout_s)
                 if came:
                     until = time.monotonic() + self._timeout_s
                 elif time.monotonic() >= until:
                     raise
                 else:
                     time.sleep(BUSY_S)
-                again, first = True, False
+                again = True
 
     def close(self) -> None:
         """Close it; it is not used again."""
         self._drop()
-        self._context.destroy(0)
 
     def _connect(self, *, again: bool) -> None:
         where, key = self._where(again)
-        socket = self._context.socket(zmq.DEALER)
+        for pause_s in PAUSES_S:
+            socket = self._context.socket(zmq.DEALER)
+            try:
+                self._set_up(socket)
+                if key:
+                    curve.secure(socket, key, self._folder)
+                if curve.let_in(socket, where, GREETING_S):
+                    self._socket = socket
+                    return
+                socket.close(0)
+            except zmq.ZMQError as error:
+                socket.close(0)
+                raise Unreachable(
+                    f"The data channel at {where!r} cannot be reached ({error})."
+                ) from None
+            except AemtwinError:
+                socket.close(0)
+                raise
+            time.sleep(pause_s)
+        if key:  # who has another key than we believe ends the connection each time
+            raise curve.refused(where)
+        raise Unreachable(f"The data channel at {where!r} ends each connection.")
+
+    @staticmethod
+    def _set_up(socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 2 * CREDIT)
         socket.setsockopt(zmq.MAXMSGSIZE, 2 * MOST)
         socket.setsockopt(zmq.HEARTBEAT_IVL, ALIVE_MS)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, GONE_MS)
         socket.setsockopt(zmq.IPV6, 1)
-        try:
-            if key:
-                curve.secure(socket, key, self._folder)
-            socket.connect(where)
-            curve.greeted(socket, where, GREETING_S, secured=bool(key))
-        except zmq.ZMQError as error:
-            socket.close(0)
-            raise Unreachable(
-                f"The data channel at {where!r} cannot be reached ({error})."
-            ) from None
-        except AemtwinError:
-            socket.close(0)
-            raise
-        self._socket = socket
 
     def _drop(self) -> None:
         if self._socket is not None:
@@ -141,8 +156,14 @@ class Link:
                 offset = waiting.pop()
                 n = next(self._numbers)
                 under_way[n] = offset, self._ask(n, rid, seq, offset, ranges)
-            if not self._socket.poll(int(SILENT_S * 1000)):
-                raise Unreachable(f"The data channel said nothing for {SILENT_S:g} s.")
+            begin = time.monotonic()
+            if not self._socket.poll(int(self._silent_s * 1000)):
+                raise Unreachable(
+                    f"The data channel said nothing for {self._silent_s:g} s."
+                )
+            # as patient as this way has needed of late
+            self._gap_s = max(0.9 * self._gap_s, time.monotonic() - begin)
+            self._silent_s = max(SILENT_S, min(4 * self._gap_s, self._timeout_s))
             frames = self._socket.recv_multipart(copy=False)
             head = _head(frames)
             if head is None or head.get("n") not in under_way:

@@ -208,8 +208,8 @@ class Puller:
 
     def _mapped(self, reference: Reference, place: Place | None) -> NDArray[Any] | None:
         """Return an array from the file of its server, if that file is here."""
-        if place is None or not self._use or not reference.nbytes:
-            return None
+        if place is None or self._use is not True or not reference.nbytes:
+            return None  # where somebody said where the data is, it is elsewhere
         if self._told.get("machine") != this_machine():
             return None
         try:

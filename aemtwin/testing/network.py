@@ -34,7 +34,7 @@ from aemtwin.testing.frames import Frames
 
 AGAIN_S = 0.2  # after which TCP sends again what was lost, beyond the round trip
 WAITING = 256  # frames on their way; then the sender waits
-_URI = re.compile(r"(?P<before>.*@)?(?P<host>\[.*\]|[^:\[\]]+):(?P<port>\d+)")
+_URI = re.compile(r"(?P<before>.*@|.*//)?(?P<host>\[.*\]|[^:\[\]]+):(?P<port>\d+)")
 
 
 class Network:
@@ -71,7 +71,7 @@ class Network:
                 f"A network got {uri!r}, which tells no host and port. Give the URI "
                 "that the server prints."
             )
-        self._server = found["host"].strip("[]").removeprefix("//"), int(found["port"])
+        self._server = found["host"].strip("[]"), int(found["port"])
         self._due: dict[tuple[str, int], list[Fault]] = {}
         for fault in faults:
             self._due.setdefault((fault.toward, fault.frame), []).append(fault)

@@ -78,7 +78,10 @@ def test_the_recording_of_a_twin_is_had_in_parts():
 
 
 def slow_twin(**options):
-    return small_twin(real_time=True, **options)
+    """A twin that takes its time for a frame, and none to get there."""
+    twin = small_twin(real_time=True, **options)
+    twin.configure(settle_s=0.0, speed_m_s=1.0)
+    return twin
 
 
 FRAME = {"shape": (12, 8), "dwell_s": 2e-3}
@@ -100,8 +103,9 @@ def test_lines_come_while_the_frame_is_taken_and_are_those_of_the_frame():
 
 def test_a_frame_is_the_same_whether_somebody_watches_or_not():
     frames = []
-    for real_time in (False, True):
-        twin = small_twin(real_time=real_time, seed=5)
+    for make in (small_twin, slow_twin):
+        twin = make(seed=5)
+        twin.configure(settle_s=0.0, speed_m_s=1.0, rid="r/0/set")
         frames.append(twin.scan(**FRAME, rid="r/1/scan"))
         twin.close()
     one, other = frames

@@ -215,6 +215,14 @@ def test_a_fault_that_cannot_be_is_said(given, error, says):
         Fault(*given)
 
 
+@pytest.mark.parametrize("uri", ["PYRO:a@{}", "tcp://{}", "{}"])
+def test_its_address_is_written_as_that_of_the_server(echo, uri):
+    with Network(uri.format(echo.uri)) as net:
+        host, port = net.uri.rsplit(":", 1)
+        assert host + ":" == uri.format("127.0.0.1:")
+        assert port != echo.uri.rsplit(":", 1)[1]
+
+
 def test_a_network_to_nowhere_is_said():
     with pytest.raises(OutOfRange, match="tells no host and port"):
         Network("PYRO:Instrument_Server")
