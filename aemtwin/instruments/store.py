@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +159,13 @@ class Store:
         """
         path = self._path(rid, seq)
         try:
-            file = os.open(path, os.O_RDONLY)
+            file = path.open("rb", buffering=0)
         except OSError:
             raise no_such(rid, seq) from None
-        try:
-            require_range(rid, seq, offset, size, os.fstat(file).st_size)
+        with file:
+            there = os.fstat(file.fileno()).st_size
+            require_range(rid, seq, offset, size, there)
             return exactly(file, offset, size, str(path))
-        finally:
-            os.close(file)
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -201,7 +201,9 @@ class Store:
         try:
             with self._lock:
                 if self._folder is None:
-                    self._scratch = tempfile.TemporaryDirectory(prefix="aemtwin-")
+                    self._scratch = tempfile.TemporaryDirectory(
+                        prefix="aemtwin-", ignore_cleanup_errors=True
+                    )
                     self._folder = Path(self._scratch.name)
                 elif self._lasting:
                     self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -239,16 +241,17 @@ def require_range(rid: str, seq: int, offset: int, size: int, there: int) -> Non
         )
 
 
-def exactly(file: int, offset: int, size: int, path: str) -> bytes:
+def exactly(file: RawIOBase, offset: int, size: int, path: str) -> bytes:
     """Return bytes of an open file, all that were asked for.
 
     Raises:
         BadFile: If it ends before, or cannot be read.
     """
     try:
-        data = os.pread(file, size, offset)
+        file.seek(offset)
+        data = file.read(size) or b""
         while len(data) < size:
-            more = os.pread(file, size - len(data), offset + len(data))
+            more = file.read(size - len(data))
             if not more:
                 raise _damaged(path)
             data += more

@@ -268,12 +268,16 @@ class PulledFile:
             self._part.write_bytes(head)
             self._log.write_bytes(what)
         self.missing = [k for k in range(_pieces(reference)) if k not in done]
-        self._file = os.open(self._part, os.O_RDWR)
+        self._file = self._part.open("r+b", buffering=0)
         self._list = self._log.open("ab", buffering=0)
 
     def put(self, offset: int, data: Any) -> None:
         """Take the bytes at an offset."""
-        os.pwrite(self._file, data, self._begin + offset)
+        self._file.seek(self._begin + offset)
+        with memoryview(data) as left:
+            done = 0
+            while done < len(left):
+                done += self._file.write(left[done:])
         self._list.write((offset // PIECE).to_bytes(8, "little"))
 
     def get(self, offset: int, size: int) -> bytes:
@@ -283,8 +287,8 @@ class PulledFile:
     def close(self, *, whole: bool) -> None:
         """Close it; if it is whole, it gets its name."""
         if whole:
-            os.fsync(self._file)
-        os.close(self._file)
+            os.fsync(self._file.fileno())
+        self._file.close()
         self._list.close()
         if whole:
             os.replace(self._part, self._path)
