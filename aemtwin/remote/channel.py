@@ -30,7 +30,12 @@ from aemtwin.remote import guard
 from aemtwin.remote.connection import Closed, Connection, Silent, is_loopback
 from aemtwin.remote.wire import error_from_wire
 
+SAID = (ssl.SSLError, ConnectionError)  # by who does not let us in, over TLS
 ROOM_BYTES = 2**20  # for what comes; farther away the system fits it to the way
+
+
+class Nobody(Closed):
+    """Nobody listens there."""
 
 
 class Address:
@@ -142,8 +147,8 @@ class Channel:
             if self._connection is None:
                 self._connection = self._open(timeout_s)
             self._seq = (self._seq + 1) & 0xFFFF
-            head = guard.head(
-                message.MSG_INVOKE, len(data), guard.MSGPACK, 0, self._seq
+            head = self._connection.head(
+                message.MSG_INVOKE, guard.MSGPACK, 0, self._seq, data
             )
             self._connection.send(head, data)
             left = None if until is None else max(until - time.monotonic(), 1e-3)
@@ -180,10 +185,10 @@ class Channel:
         except TimeoutError:
             raise Silent(f"no connection in {timeout_s:g} s") from None
         except OSError as error:
-            raise Closed(str(error)) from None
+            raise Nobody(str(error)) from None
         if sock.getsockname() == sock.getpeername():  # while a server here is gone
             sock.close()
-            raise Closed("nobody listens there: it was connected to itself")
+            raise Nobody("nobody listens there: it was connected to itself")
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -199,7 +204,8 @@ class Channel:
             if isinstance(error, AemtwinError):
                 raise
             cause = error.__cause__ if isinstance(error, Closed) else error
-            if isinstance(cause, ssl.SSLError | ConnectionError) and self._explain:
+            said = (ssl.SSLError,) if self._context is None else SAID
+            if isinstance(cause, said) and self._explain:
                 raise self._explain(cause) from None
             if isinstance(error, TimeoutError):
                 raise Silent(f"no greeting in {timeout_s:g} s") from None
@@ -208,12 +214,16 @@ class Channel:
             raise
 
     def _greet(self, connection: Connection, timeout_s: float | None) -> None:
-        said = {"handshake": {"client": self._client}, "object": self._address.target}
-        data = msgpack.packb(said)
-        flags = message.FLAGS_META_ON_CONNECT
-        frame = guard.head(message.MSG_CONNECT, len(data), guard.MSGPACK, flags, 0)
-        connection.send(frame, data)
+        # TLS has its own, and a server of an older version gives none
+        sums = self._context is None
+        mine = {"client": self._client, "sums": sums}
+        data = msgpack.packb({"handshake": mine, "object": self._address.target})
+        flags, connection.sealed = message.FLAGS_META_ON_CONNECT, sums
+        begin = connection.head(message.MSG_CONNECT, guard.MSGPACK, flags, 0, data)
+        connection.send(begin, data)
+        connection.sealed = False
         head, payload = connection.receive(_small, wait_s=timeout_s)
+        connection.sealed = connection.intact
         answer = _read(payload)
         if head.type == message.MSG_CONNECTOK:
             return

@@ -84,13 +84,13 @@ class RemoteInstrument(Large):
         self._holding: Holding | None = None
         first_s = min(timeout_s, GREETING_S)
         try:
-            packed = self._line.once("describe", timeout_s=first_s)
+            packed = self._line.first("describe", timeout_s=first_s)
         except AccessRefused:  # on this machine most speak without TLS, and some do not
             ours = keys_folder(None)
             if keys is not None or ours is None:
                 raise
             self._line = Line(uri, keys=ours, timeout_s=timeout_s)
-            packed = self._line.once("describe", timeout_s=first_s)
+            packed = self._line.first("describe", timeout_s=first_s)
         self._puller = self._pulling(data, timeout_s)
         major, _, minor = str(packed.get("protocol", "")).partition(".")
         if major != PROTOCOL.split(".")[0]:

@@ -42,6 +42,8 @@ class Connection:
         self._room = bytearray()  # that frames are received into, one after the other
         self._limit_s = math.nan  # that the socket has
         self.ended = False  # by us
+        self.sealed = False  # whether every frame has a checksum
+        self.intact = False  # whether the last that came had one
 
     def receive(
         self,
@@ -63,6 +65,7 @@ class Connection:
         Raises:
             Closed: If the connection ended.
             Silent: If the time is over.
+            BadFrame: If it was damaged on its way, or has no checksum and should.
         """
         self.begun = bool(self._held)
         patience = math.inf if wait_s is None else time.monotonic() + wait_s
@@ -73,12 +76,19 @@ class Connection:
             data += self._some(min(until, time.monotonic() + FRAME_S))
         head = check(data[: guard.HEADER])
         begin = guard.HEADER + head.ignored
+        while len(data) < min(begin, guard.BEGIN):
+            data += self._some(min(until, time.monotonic() + FRAME_S))
+        first = bytes(data[: guard.BEGIN])
+        guard.intact(head, first)  # now: its size may be wrong
         size = begin + head.size
         if len(data) < size:
             whole = self._rest(data, size, until)
             self._held = b""
         else:
             whole, self._held = memoryview(data)[:size], data[size:]
+        self.intact = guard.intact(head, first, whole[begin:])
+        if self.sealed and not self.intact:
+            raise guard.BadFrame("A frame has no checksum, or was damaged in it.")
         return head, whole[begin:]
 
     def send(self, *parts: bytes | memoryview, piece_s: float = FRAME_S) -> None:
@@ -100,6 +110,14 @@ class Connection:
             raise Silent(f"Nothing could be sent for {piece_s:g} s.") from None
         except OSError as error:
             raise Closed(str(error)) from error
+
+    def head(
+        self, kind: int, serializer: int, flags: int, seq: int, data: bytes | memoryview
+    ) -> bytes:
+        """Return the head of a frame that is to be sent; see `guard.sealed`."""
+        if self.sealed:
+            return guard.sealed(kind, serializer, flags, seq, data)
+        return guard.head(kind, len(data), serializer, flags, seq)
 
     def _some(self, until: float) -> bytes:
         """Return what comes next, before a time on the monotonic clock."""

@@ -2,7 +2,9 @@
 
 Frames are Pyro4's. Nothing of a frame is read
 before its header was looked at, and nothing is built from one but numbers, texts, bytes
-and containers of them: no class, no compressed data, no annotation. Parsing multiplies
+and containers of them: no class, no compressed data. Of annotations one is known, the
+checksum of a frame, which our own client and server give each of theirs (`sealed`): one
+that was damaged on its way ends the connection before it is parsed. Parsing multiplies
 (a byte of msgpack may become 73 of memory, one of serpent 490), so the sizes are small,
 one frame is parsed at a time, and what holds too many values is refused.
 `aemtwin.remote.door` asks here before it does anything.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -32,6 +35,10 @@ VALUES = 12_000  # in one request: 64 KiB hold 7281 floats
 DEPTH = 12  # of lists in lists
 HEADER = message.Message.header_size
 _HEAD = struct.Struct(message.Message.header_format)
+# an annotation: its name, the bytes of its value, and checksums of head and payload
+_SUM = struct.Struct("!4sHII")
+SUM = b"CRC3"
+BEGIN = HEADER + _SUM.size  # bytes of a frame of ours before its payload
 CALLING = (message.MSG_INVOKE, message.MSG_PING)
 
 
@@ -87,6 +94,50 @@ def head(kind: int, size: int, serializer: int, flags: int, seq: int) -> bytes:
     return _HEAD.pack(
         b"PYRO", version, kind, flags, seq, size, serializer, 0, 0, checksum
     )
+
+
+def sealed(
+    kind: int,
+    serializer: int,
+    flags: int,
+    seq: int,
+    payload: bytes | memoryview,
+) -> bytes:
+    """Return the head of a frame of ours, with the checksum of all of it.
+
+    >>> begin = sealed(message.MSG_RESULT, MSGPACK, 0, 1, b"payload")
+    >>> intact(header(begin[:HEADER]), begin, memoryview(b"payload"))
+    True
+    >>> intact(header(begin[:HEADER]), begin, memoryview(b"pay1oad"))
+    Traceback (most recent call last):
+    aemtwin.remote.guard.BadFrame: A frame was damaged on its way.
+    """
+    size, version, ignored = len(payload), constants.PROTOCOL_VERSION, _SUM.size
+    checksum = _checksum(kind, flags, seq, size, serializer, ignored)
+    fields = kind, flags, seq, size, serializer, ignored, 0, checksum
+    begin = _HEAD.pack(b"PYRO", version, *fields)
+    return begin + _SUM.pack(SUM, 8, zlib.crc32(begin), zlib.crc32(payload))
+
+
+def intact(head: Header, begin: bytes, payload: memoryview | None = None) -> bool:
+    """Say whether a frame has checksums, and see that they are right.
+
+    Args:
+        head: Of the frame.
+        begin: Its first `BEGIN` bytes.
+        payload: What follows; None: of the head alone. Pyro4's own checksum of it is a
+            sum of 16 bits, which knows nothing of the upper half of a size.
+
+    Raises:
+        BadFrame: If they are not.
+    """
+    if head.ignored != _SUM.size or begin[HEADER : HEADER + 4] != SUM:
+        return False
+    _, _, of_head, of_payload = _SUM.unpack_from(begin, HEADER)
+    wrong = zlib.crc32(begin[:HEADER]) != of_head
+    if wrong or (payload is not None and zlib.crc32(payload) != of_payload):
+        raise BadFrame("A frame was damaged on its way.")
+    return True
 
 
 def _checksum(*fields: int) -> int:

@@ -16,8 +16,8 @@ from typing import Any
 
 from aemtwin.errors import AemtwinError, NotReady, UnknownName, Unreachable
 from aemtwin.remote.arguments import plain
-from aemtwin.remote.channel import Address, Channel
-from aemtwin.remote.connection import is_loopback
+from aemtwin.remote.channel import Address, Channel, Nobody
+from aemtwin.remote.connection import Closed, is_loopback
 from aemtwin.remote.keys import client_context, explain, keys_folder
 
 log = logging.getLogger(__name__)
@@ -79,12 +79,16 @@ class Line:
     def _how(self) -> dict[str, Any]:
         return {"encoding": "reference"} if self.refers else {}
 
-    def once(self, call: str, *, timeout_s: float) -> Any:
-        """Ask a single time."""
-        try:
-            return self._asking.call(call, timeout_s=timeout_s)
-        except OSError as error:
-            raise self._told(call, error) from None
+    def first(self, call: str, *, timeout_s: float) -> Any:
+        """Ask who may be nobody: again only where a connection was made, and broke."""
+        for pause_s in (*PAUSES_S, None):
+            try:
+                return self._asking.call(call, timeout_s=timeout_s)
+            except OSError as error:
+                broke = isinstance(error, Closed) and not isinstance(error, Nobody)
+                if pause_s is None or not broke:
+                    raise self._told(call, error) from None
+                time.sleep(pause_s)
 
     def quickly(self, call: str, *args: Any) -> None:
         """Say something that does no harm if it is not heard."""
@@ -163,8 +167,9 @@ class Line:
                 return asked(max(min(each, left), 1e-3))
             except OSError as error:
                 told = self._told(call, error)
+                final = told is error and not isinstance(error, Unreachable)
                 pause = next(pauses, PAUSES_S[-1])
-                if told is error or time.monotonic() + pause >= until:
+                if final or time.monotonic() + pause >= until:
                     raise told from None
                 log.info("%s: %s; asking again", call, error)
                 time.sleep(pause)

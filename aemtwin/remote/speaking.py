@@ -145,8 +145,12 @@ class Speaker:
             raise
         if self._met is not None:
             self._met(certificate, caller.name)
-        client = said.get("handshake")
-        client = str(client.get("client", ""))[:64] if isinstance(client, dict) else ""
+        mine = said.get("handshake")
+        mine = mine if isinstance(mine, dict) else {}
+        client = str(mine.get("client", ""))[:64]
+        connection.sealed = mine.get("sums") is True and serializer == MSGPACK
+        if connection.sealed and not connection.intact:
+            raise guard.BadFrame("A greeting was damaged on its way.")
         return Session(next(self._numbers), peer, caller, client, serializer), seq
 
     def welcome(self, connection: Connection, session: Session, seq: int) -> None:
@@ -154,7 +158,9 @@ class Speaker:
         meta = {"methods": self._methods, "oneway": [], "attrs": []}
         hello = {"handshake": "hello", "meta": meta}
         kind, flags = message.MSG_CONNECTOK, message.FLAGS_META_ON_CONNECT
-        connection.send(_frame(session.serializer, seq, hello, kind, flags))
+        serializer = session.serializer
+        data, _ = get_serializer_by_id(serializer).serializeData(hello)
+        connection.send(connection.head(kind, serializer, flags, seq, data), data)
 
     def converse(self, connection: Connection, session: Session) -> None:
         """Hear one call, and answer it.
@@ -206,7 +212,7 @@ class Speaker:
                     f"{', '.join(self._methods)}."
                 )
             answer = self._answer(session, method, args, kwargs)
-            parts = _packed(session, head, answer)
+            parts = _packed(connection, session, head, answer)
         except (AemtwinError, TypeError, AttributeError) as error:
             self._raise(connection, session, head, error)
         except Exception as error:
@@ -230,8 +236,10 @@ class Speaker:
         serializer = head.serializer if head.serializer in guard.NAMES else MSGPACK
         ours = session.client and serializer == MSGPACK
         told = error_to_wire(error) if ours else error_for_plain(error)
-        frame = _frame(serializer, head.seq, told, flags=message.FLAGS_EXCEPTION)
-        connection.send(frame)
+        data, _ = get_serializer_by_id(serializer).serializeData(told)
+        kind, flags = message.MSG_RESULT, message.FLAGS_EXCEPTION
+        begin = connection.head(kind, serializer, flags, head.seq, data)
+        connection.send(begin, data)
 
 
 def _packer() -> msgpack.Packer:
@@ -239,7 +247,7 @@ def _packer() -> msgpack.Packer:
 
 
 def _packed(
-    session: Session, head: guard.Header, answer: Any
+    connection: Connection, session: Session, head: guard.Header, answer: Any
 ) -> tuple[bytes | memoryview, ...]:
     """Return the frame of an answer, in parts; the last until the next is packed."""
     if head.serializer != MSGPACK:
@@ -247,7 +255,7 @@ def _packed(
     session.packer.reset()
     session.packer.pack(answer)
     data = session.packer.getbuffer()
-    return guard.head(message.MSG_RESULT, len(data), MSGPACK, 0, head.seq), data
+    return connection.head(message.MSG_RESULT, MSGPACK, 0, head.seq, data), data
 
 
 def _tell_why(sock: socket.socket, *, plain: bool) -> None:

@@ -19,6 +19,7 @@ from aemtwin.testing.faults import KINDS, Fault, plans, seeded
 from aemtwin.testing.frames import Frames
 from aemtwin.testing.network import Network
 from tests.remote.bench import Bench, Hardware, value_of
+from tests.small import small_twin
 
 WORDS = [b"first", b"second", b"third"]
 
@@ -228,10 +229,7 @@ def test_a_network_to_nowhere_is_said():
         Network("PYRO:Instrument_Server")
 
 
-LOUD = ("cut", "tear", "delay", "drip", "duplicate", "reorder", "slow")
-
-
-@pytest.mark.parametrize("kind", LOUD)
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_each_measurement_is_made_once_whatever_the_network_does(
     kind, tmp_path, monkeypatch
 ):
@@ -250,3 +248,35 @@ def test_each_measurement_is_made_once_whatever_the_network_does(
     assert set(hardware.exposures.values()) == {1}
     assert len(hardware.exposures) == 40
     hardware.close()
+
+
+@pytest.mark.parametrize("kind", ["cut", "tear", "corrupt"])
+@pytest.mark.parametrize("frame", [0, 1])
+@pytest.mark.parametrize("toward", ["server", "client"])
+def test_a_network_that_breaks_at_the_first_word_is_tried_again(kind, frame, toward):
+    twin = small_twin()
+    with aemtwin.serve(twin) as server:
+        with Network(server.uri, [Fault(toward, frame, kind, 0.7)]) as net:
+            scope = aemtwin.connect(net.uri, timeout_s=10.0)
+            assert scope.describe() == twin.describe()
+            assert len(net.struck) == 1
+            scope.close()
+    twin.close()
+
+
+@pytest.mark.parametrize("toward", ["server", "client"])
+@pytest.mark.parametrize("bit", range(0, 100, 3))
+def test_a_frame_with_one_wrong_bit_is_never_taken_for_another(bit, toward):
+    twin = small_twin(ideal=True)
+    with aemtwin.serve(twin) as server:
+        plan = [Fault(toward, k, "corrupt", bit / 100) for k in (2, 4, 7)]
+        with Network(server.uri, plan) as net:
+            scope = aemtwin.connect(net.uri, timeout_s=10.0)
+            for k in range(4):
+                at = twin.describe().bounds[0][1] * k / 4, 0.0
+                assert scope.move_to(at, rid=f"r/{k}/move").tolist() == list(at)
+            assert [e["rid"] for e in scope.events()] == [
+                f"r/{k}/move" for k in range(4)
+            ]
+            scope.close()
+    twin.close()
