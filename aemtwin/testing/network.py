@@ -48,6 +48,7 @@ class Network:
         loss: The share of frames, 0 to 1, that are lost once and sent again, as TCP
             does it: what follows waits for them.
         seed: Which of them.
+        late_s: What the times of faults are shares of; default: `LATE_S`.
 
     Attributes:
         uri: Of this end of the network: for clients.
@@ -64,6 +65,7 @@ class Network:
         rate_bytes_s: float | None = None,
         loss: float = 0.0,
         seed: int = 0,
+        late_s: float | None = None,
     ) -> None:
         found = _URI.search(uri)
         if found is None:
@@ -78,6 +80,7 @@ class Network:
         self.delay_s, self.rate_bytes_s, self.loss = delay_s, rate_bytes_s, loss
         self.struck: list[Fault] = []
         self.frames = dict.fromkeys(WAYS, 0)
+        self.late_s = LATE_S if late_s is None else late_s
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
@@ -239,17 +242,17 @@ class _Line:
             self._send(frame[:at])
             raise _Ends
         if fault.kind == "delay":
-            time.sleep(fault.size * LATE_S)
+            time.sleep(fault.size * self._network.late_s)
         elif fault.kind == "drip":
             for k in range(len(frame) - 1):
                 self._send(frame[k : k + 1])
-                time.sleep(fault.size * LATE_S / len(frame))
+                time.sleep(fault.size * self._network.late_s / len(frame))
             return frame[-1:]
         elif fault.kind == "duplicate":
             self._send(frame)
         elif fault.kind == "reorder":
             with suppress(queue.Empty):
-                following = self._on_its_way.get(timeout=LATE_S)
+                following = self._on_its_way.get(timeout=self._network.late_s)
                 if following is None:
                     raise _Ends
                 self._carry(*following)
