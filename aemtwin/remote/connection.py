@@ -72,23 +72,23 @@ class Connection:
         data = self._held or self._some(patience)
         self.begun = True
         until = time.monotonic() + frame_s
-        while len(data) < guard.HEADER:
+        # before anything is made of a head: its size may be wrong
+        least = guard.BEGIN if self.sealed else guard.HEADER
+        while len(data) < least:
             data += self._some(min(until, time.monotonic() + FRAME_S))
+        if self.sealed and not guard.intact(data[: guard.BEGIN]):
+            raise guard.BadFrame("A frame has no checksum, or was damaged in it.")
         head = check(data[: guard.HEADER])
         begin = guard.HEADER + head.ignored
-        while len(data) < min(begin, guard.BEGIN):
-            data += self._some(min(until, time.monotonic() + FRAME_S))
-        first = bytes(data[: guard.BEGIN])
-        guard.intact(head, first)  # now: its size may be wrong
         size = begin + head.size
         if len(data) < size:
             whole = self._rest(data, size, until)
             self._held = b""
         else:
             whole, self._held = memoryview(data)[:size], data[size:]
-        self.intact = guard.intact(head, first, whole[begin:])
-        if self.sealed and not self.intact:
-            raise guard.BadFrame("A frame has no checksum, or was damaged in it.")
+        self.intact = begin == guard.BEGIN and guard.intact(
+            bytes(whole[:begin]), whole[begin:]
+        )
         return head, whole[begin:]
 
     def send(self, *parts: bytes | memoryview, piece_s: float = FRAME_S) -> None:

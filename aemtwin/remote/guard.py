@@ -106,9 +106,9 @@ def sealed(
     """Return the head of a frame of ours, with the checksum of all of it.
 
     >>> begin = sealed(message.MSG_RESULT, MSGPACK, 0, 1, b"payload")
-    >>> intact(header(begin[:HEADER]), begin, memoryview(b"payload"))
+    >>> intact(begin, memoryview(b"payload"))
     True
-    >>> intact(header(begin[:HEADER]), begin, memoryview(b"pay1oad"))
+    >>> intact(begin, memoryview(b"pay1oad"))
     Traceback (most recent call last):
     aemtwin.remote.guard.BadFrame: A frame was damaged on its way.
     """
@@ -119,11 +119,10 @@ def sealed(
     return begin + _SUM.pack(SUM, 8, zlib.crc32(begin), zlib.crc32(payload))
 
 
-def intact(head: Header, begin: bytes, payload: memoryview | None = None) -> bool:
+def intact(begin: bytes, payload: memoryview | None = None) -> bool:
     """Say whether a frame has checksums, and see that they are right.
 
     Args:
-        head: Of the frame.
         begin: Its first `BEGIN` bytes.
         payload: What follows; None: of the head alone. Pyro4's own checksum of it is a
             sum of 16 bits, which knows nothing of the upper half of a size.
@@ -131,7 +130,7 @@ def intact(head: Header, begin: bytes, payload: memoryview | None = None) -> boo
     Raises:
         BadFrame: If they are not.
     """
-    if head.ignored != _SUM.size or begin[HEADER : HEADER + 4] != SUM:
+    if begin[HEADER : HEADER + 4] != SUM:
         return False
     _, _, of_head, of_payload = _SUM.unpack_from(begin, HEADER)
     wrong = zlib.crc32(begin[:HEADER]) != of_head
