@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -38,10 +39,16 @@ BROKEN = (
 
 
 class LazyArray:
-    """A dataset of an open file: read where it is indexed, its errors `BadFile`s."""
+    """A dataset of an open file: read where it is indexed, its errors `BadFile`s.
+
+    A file that somebody writes to or cuts after it was opened is refused from then on:
+    HDF5 itself would give what is there by now.
+    """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
         self._dataset = dataset
+        self._path = dataset.file.filename
+        self._stamp = _stamp(self._path)
         self._where = f"{dataset.file.filename}: {dataset.name}"
         self.shape: tuple[int, ...] = tuple(dataset.shape)
         self.dtype: np.dtype[Any] = dataset.dtype
@@ -65,10 +72,32 @@ class LazyArray:
                 f"{self._where} cannot be read ({error}); its bytes are damaged. "
                 "Fetch the file again and compare its SHA-256."
             ) from error
+        if _stamp(self._path) != self._stamp:  # while it was read, or before
+            raise BadFile(
+                f"{self._where} was changed after it was opened, so its values are not "
+                "those that were promised. Bring the file back, and open it again."
+            )
         return values
+
+    @property
+    def block(self) -> tuple[str, int] | None:
+        """Return path and offset of its bytes, if they lie in the file as they are."""
+        own = self._dataset.chunks is None and self.dtype.str[0] != ">"
+        offset = self._dataset.id.get_offset() if own and self._dataset else None
+        return None if offset is None else (str(self._path), int(offset))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[()], dtype)
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """Return what changes where somebody writes to a file, or puts another there."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    times = there.st_mtime_ns, there.st_ctime_ns
+    return there.st_dev, there.st_ino, there.st_size, *times
 
 
 def read_main(path: Path, main: h5py.Dataset) -> StoredArray:

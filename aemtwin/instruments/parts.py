@@ -173,14 +173,10 @@ def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _place(data: Any) -> Place | None:
-    """Return where a dataset of an HDF5 file lies, if it does as one block."""
-    if data.dtype.str[0] == ">" or getattr(data, "chunks", ()) is not None:
-        return None
-    with suppress(OSError, AttributeError, TypeError, ValueError):
-        offset = data.id.get_offset()
-        if offset is None or getattr(data, "external", None):
-            return None
-        path = Path(data.file.filename).resolve()
-        there = path.stat()
-        return Place(str(path), offset, _size(data), there.st_dev, there.st_ino)
+    """Return where a dataset of a file lies, if it does as one block."""
+    with suppress(OSError):
+        if (block := getattr(data, "block", None)) is not None:
+            path = Path(block[0]).resolve()
+            there = path.stat()
+            return Place(str(path), block[1], _size(data), there.st_dev, there.st_ino)
     return None
