@@ -12,7 +12,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -50,28 +51,41 @@ class Journal:
             documents, whole = read_documents(path)
             self.names = {name for name, _ in documents}
             jsonlines.cut(path, whole)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
+        self._unsure: set[Path] = {folder}  # folders whose names are not on disk so far
 
     def append(self, name: str, document: Document) -> None:
-        """Write one document and wait until it is on disk."""
-        jsonlines.append(self._file, [name, document], durable=True)
+        """Write one document and wait until it is on disk, and all before it.
+
+        Raises:
+            BadJournal: If it cannot be written; what was written before is there.
+        """
+        with _written(self.folder / JOURNAL):
+            while self._unsure:
+                _settle(next(iter(self._unsure)))
+                self._unsure.pop()
+            jsonlines.append(self._file, [name, document], durable=True)
         self.names.add(name)
 
     def save_spectrum(self, seq_num: int, measurement: Measurement) -> None:
         """Keep a measurement whole, before its event is written."""
         packed: bytes = msgpack.packb(to_wire(measurement), use_bin_type=True)
-        write_whole(spectrum_path(self.folder, seq_num), packed)
+        self._save(spectrum_path(self.folder, seq_num), packed)
 
     def save_maps(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep arrays under `maps/<name>.npz`."""
         buffer = io.BytesIO()
         np.savez(buffer, **dict(arrays))  # type: ignore[arg-type]
-        write_whole(self.folder / "maps" / f"{name}.npz", buffer.getvalue())
+        self._save(self.folder / "maps" / f"{name}.npz", buffer.getvalue())
 
     def save_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep a JSON file beside the journal."""
         text = json.dumps(value, indent=1, allow_nan=False)
-        write_whole(self.folder / name, text.encode())
+        self._save(self.folder / name, text.encode())
+
+    def _save(self, path: Path, data: bytes) -> None:
+        write_whole(path, data)
+        self._unsure.add(path.parent)
 
     def close(self) -> None:
         """Close the file and let another writer come."""
@@ -113,13 +127,45 @@ def only_writer(folder: Path) -> IO[bytes]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds it whole or not at all."""
+    """Write a file so that a reader finds it whole or not at all.
+
+    Raises:
+        BadJournal: If it cannot be written; what was there before is there still.
+    """
     temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with _written(path):
+            with temporary.open("wb", buffering=0) as file:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BadJournal:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Tell an error of the disk as one of the record."""
+    try:
+        yield
+    except OSError as error:
+        raise BadJournal(
+            f"{path} cannot be written ({error.strerror}). Make room on the disk, or "
+            "bring it back; then resume the run: what was recorded before is there."
+        ) from None
+
+
+def _settle(folder: Path) -> None:
+    """Have the names of the files in a folder outlive a power failure."""
+    if sys.platform != "win32":  # which has no such call, and no need of it
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def spectrum_path(folder: Path, seq_num: int) -> Path:

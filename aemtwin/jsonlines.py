@@ -1,4 +1,4 @@
-"""Files of JSON lines that only grow: the ledger and the journal are two of them.
+"""Files of JSON lines that only grow: the journal of a run is one.
 
 A line counts when its end is on disk. What a killed writer left of the last one was
 never acknowledged, and is cut off before anybody writes on.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aemtwin.errors import AemtwinError
 
@@ -47,9 +49,25 @@ def cut(path: Path, whole: int) -> None:
             file.truncate(whole)
 
 
-def append(file: IO[str], value: Any, *, durable: bool) -> None:
-    """Write one line; if `durable`, wait until it is on disk."""
-    file.write(json.dumps(value, allow_nan=False) + "\n")
-    file.flush()
-    if durable:
-        os.fsync(file.fileno())
+def append(file: RawIOBase, value: Any, *, durable: bool) -> None:
+    """Write one line; if `durable`, wait until it is on disk.
+
+    Args:
+        file: Opened to append, without a buffer.
+        value: JSON.
+        durable: Whether to wait.
+
+    Raises:
+        OSError: If it cannot be written; then there is nothing of it.
+    """
+    line = memoryview((json.dumps(value, allow_nan=False) + "\n").encode())
+    before = os.fstat(file.fileno()).st_size
+    try:
+        while line:
+            line = line[file.write(line) :]
+        if durable:
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(before)
+        raise

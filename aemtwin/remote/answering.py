@@ -38,6 +38,7 @@ NEEDS = {  # the least role of each call; anybody may stop
 RANK = {role: rank for rank, role in enumerate(ROLES)}
 ENCODED = (*LOOKING, "stop", "move_to", "scan", "trace", "measure", "submit")
 REFERRED = ("scan", "trace", "measure", "submit", "fetch", "lines")  # may be large
+GIVEN = 1000  # of the last who asked for a lease it is known which
 EVENTS = 500  # at most in one answer
 WAIT_S = 10.0  # a call does not wait longer for what was submitted
 LEAVING_S = 0.5  # until a connection that was closed is surely seen to be
@@ -120,7 +121,8 @@ class InstrumentServer:
             if self._there[mine] > 0:
                 return
             del self._there[mine]
-            self._given.pop(mine, None)  # it lasts as long as it is renewed
+            if not session.client:  # it lasts as long as it is renewed
+                self._given.pop(mine, None)
             lease = self._bound.pop(mine, None)
         if lease is not None:
             self._instrument.release(lease.token)
@@ -196,7 +198,10 @@ class InstrumentServer:
                 if (lease := held.pop(_key(session), None)) is not None:
                     self._instrument.release(lease.token)
             lease = self._instrument.lease(ttl_s, who)
+            # also when its connections are gone: the answer may have been lost
             self._given[_key(session)] = lease
+            while len(self._given) > GIVEN:
+                del self._given[next(iter(self._given))]
             return lease
 
     def _events(self, after: int = 0, most: int | None = None) -> Any:

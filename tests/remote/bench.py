@@ -69,9 +69,12 @@ class Hardware:
 class Bench(Acting):
     """A microscope with one mode; each measurement is an exposure of the hardware."""
 
-    def __init__(self, port: int, ledger: Path | None = None) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port))
-        self._wire = self._sock.makefile("rw")
+    def __init__(self, port: int, ledger: Path | None = None, wire=None) -> None:
+        self._sock = None
+        if wire is None:
+            self._sock = socket.create_connection(("127.0.0.1", port))
+            wire = self._sock.makefile("rw")
+        self._wire = wire
         axis = Axis("t", "s", np.arange(8.0), "Time", "temporal")
         dwell = Parameter("dwell_s", "s", 1.0, 1e-3, 10.0)
         mode = Mode("glow", "Intensity", "V", "float32", (axis,), dwell, ("glow",))
@@ -97,7 +100,8 @@ class Bench(Acting):
         self._jobs.close()
         self._ledger.close()
         self._wire.close()
-        self._sock.close()
+        if self._sock is not None:
+            self._sock.close()
 
     def state(self) -> State:
         doses = [event.get("dose", 0.0) for event in self._ledger.events()]

@@ -280,3 +280,15 @@ def test_a_frame_with_one_wrong_bit_is_never_taken_for_another(bit, toward):
             ]
             scope.close()
     twin.close()
+
+
+def test_a_lease_whose_answer_was_lost_is_not_in_the_way_of_its_holder():
+    twin = small_twin()
+    plan = [Fault("client", 2, "cut")]  # after a greeting and a description
+    with aemtwin.serve(twin) as server, Network(server.uri, plan) as net:
+        scope = aemtwin.connect(net.uri, timeout_s=10.0)
+        assert scope.lease(60.0, "me").fence == 2
+        assert net.struck == plan
+        scope.move_to((0.0, 0.0), rid="r/1/move")
+        scope.close()
+    twin.close()
