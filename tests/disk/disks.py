@@ -53,7 +53,11 @@ def shim() -> Path:
 
 
 def watched(
-    script: str, arguments: Sequence[str], folder: Path, trace: Path | None = None
+    script: str,
+    arguments: Sequence[str],
+    folder: Path,
+    trace: Path | None = None,
+    timeout_s: float = 500.0,
 ) -> str:
     """Run Python with the shim over a folder; return what it printed."""
     env = {
@@ -71,7 +75,7 @@ def watched(
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=timeout_s,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
