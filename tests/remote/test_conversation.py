@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
@@ -162,3 +165,17 @@ def test_a_campaign_that_was_cut_off_decides_what_it_decides_near(tmp_path):
 def test_campaigns_that_learn_decide_what_they_decide_near(tmp_path, seed, surrogate):
     cut_at = [(seed % 8) + 1] if seed % 2 else []
     same_as_near(tmp_path, planned(seed), cut_at, **OPTIONS, surrogate=surrogate)
+
+
+def test_a_wall_clock_that_jumps_by_an_hour_changes_nothing(tmp_path, monkeypatch):
+    """Row R12, of a run: leases, order and what is decided know no wall clock."""
+    dice, wall = random.Random(0), time.time
+
+    def jumping():
+        return wall() + dice.choice([-3600.0, 0.0, 3600.0])
+
+    options = {**OPTIONS, "acquisition": "random"}
+    near = aemtwin.run(small_twin(), out=str(tmp_path / "near"), **options)
+    monkeypatch.setattr(time, "time", jumping)
+    far, _ = over_it(tmp_path, planned(2), [2, 6], **options)
+    assert told(far) == told(near)

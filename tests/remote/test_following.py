@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+import msgpack
 import numpy as np
 import pytest
+import zmq
 
 import aemtwin
 from aemtwin.errors import OperationStopped, UnknownName
@@ -156,3 +158,41 @@ def test_a_plain_client_gets_lines_too_the_first_of_many(served, twin):
         assert scope.lines(RID, 5)["lines"] == 6
         piece = serpent.tobytes(scope.piece(RID, 0, 0, 40))
         assert piece == twin.fetch(RID).values.tobytes()[:40]
+
+
+def test_twenty_who_watch_and_one_who_stalls_do_not_slow_the_instrument(served, twin):
+    """Row D2; `benchmarks/bulk.py --watchers` has the ratio of rates."""
+    frame = {"shape": (15, 100), "dwell_s": 2e-4, "channels": ["height"]}
+    begin = time.monotonic()
+    twin.scan(**frame, rid="r/0/scan")
+    alone_s = time.monotonic() - begin
+    context = zmq.Context()
+    greedy = context.socket(zmq.DEALER)
+    greedy.setsockopt(zmq.LINGER, 0)
+    greedy.setsockopt(zmq.RCVHWM, 1)
+    greedy.connect(served._offered._endpoints["data"].replace("*", "127.0.0.1"))
+    twin.submit({"call": "scan", "rid": RID, "arguments": frame})
+    for n in range(2000):  # and reads nothing of it
+        said = {"n": n, "rid": RID, "seq": 0, "offset": 0, "size": 800}
+        greedy.send(msgpack.packb(said))
+    seen = []
+
+    def watch():
+        scope = aemtwin.connect(served.uri)
+        seen.append([line.seq for line in scope.follow(RID)])
+        scope.close()
+
+    watchers = [threading.Thread(target=watch) for _ in range(20)]
+    begin = time.monotonic()
+    for one in watchers:
+        one.start()
+    twin.fetch(RID, 60.0)
+    watched_s = time.monotonic() - begin
+    for one in watchers:
+        one.join(60)
+    assert seen == [list(range(15))] * 20
+    bulk = served._offered._bulk
+    away = [size for tracker, _, size in bulk._away if not tracker.done]
+    assert sum(away) <= 2**26
+    assert watched_s < 5 * alone_s + 5.0  # of threads that share one core
+    context.destroy(0)
