@@ -38,16 +38,12 @@ from aemtwin.inputs import (
     with_patches,
 )
 from aemtwin.instruments.protocol import Instrument
-from aemtwin.journal import (
-    Journal,
-    ended_by,
-    load_spectrum,
-    spectrum_path,
-)
+from aemtwin.journal import Journal
 from aemtwin.measurement import Measurement
-from aemtwin.measuring import NO_FRAME, measure_at, scan_first
+from aemtwin.measuring import measure_at
 from aemtwin.noises import Noises
 from aemtwin.objectives import Objectives, Sought, require_several, sought_of
+from aemtwin.overview import Overview, first_frame
 from aemtwin.scalarizers.built_in import require_turning
 from aemtwin.terms import Terms, terms_of
 from aemtwin.trade_offs import believe_several
@@ -114,6 +110,7 @@ class Campaign:
         self._values = Values(journal.folder, gate_of(config.gate), self._noises.per_s)
         self._objectives = Objectives(self.sought, self._values)
         self._pool: Any = None
+        self.overview: Overview | None = None  # once it was taken
         self._plan(positions_alone(self.candidates, self._bounds))
 
     def _choose_frame(self) -> None:
@@ -147,18 +144,21 @@ class Campaign:
         """
         if not self.frame:
             return
-        folder = self.journal.folder
-        if not spectrum_path(folder, 0).exists():
-            reads = self.surrogate.name if self.images else ""
-            before = ended_by(folder, NO_FRAME)
-            frame = scan_first(self.instrument, self.uid, self.frame, before, reads)
-            if frame is None:
-                return
-            self.journal.save_spectrum(0, frame)
+        reads = self.surrogate.name if self.images else ""
+        about = self.instrument, self.journal, self.uid
+        if (frame := first_frame(*about, self.frame, reads)) is None:
+            return
         if self.images:
-            frame = load_spectrum(folder, 0)
-            seen = self.candidates, self._bounds, frame, self.images
-            self._plan(with_patches(*seen, self.config.inputs))
+            self._plan(self._see(frame))
+        strips = self.config.inputs.refresh, len(self._first)
+        self.overview = Overview(*about, frame, *strips, self._see)
+
+    def _see(self, frame: Measurement) -> View:
+        """Return the candidates as a frame shows them."""
+        if not self.images:
+            return self.view
+        seen = self.candidates, self._bounds, frame, self.images
+        return with_patches(*seen, self.config.inputs)
 
     def init(self) -> State:
         """Return the state before the first measurement."""
@@ -172,6 +172,10 @@ class Campaign:
     def step(self, state: State) -> tuple[State, Decision]:
         """Decide, measure, record: one turn of the loop; or say that it ends."""
         begin = time.perf_counter()
+        if self.overview is not None:
+            view = self.overview.refreshed(self.view, state.indices)
+            if view is not self.view:
+                self.view, self._pool = view, None
         decision = self.ask(state)
         if decision.ends:
             return state, decision
@@ -242,6 +246,8 @@ class Campaign:
         scalarizer, values, others = sought.after(state, self.scalarizer, found)
         notices = notices_of(decision, measured, values, self._half_pixel)
         notices += sought.notices(found, others)
+        if self.overview is not None and self.overview.notice:
+            notices.append(self.overview.notice)
         if found is not None and (why := self._values.refuses(found)):
             notices.append(why)
         for notice in notices:
@@ -281,10 +287,7 @@ class Campaign:
         state: State,
         on_step: Callable[[State, Decision], None] | None = None,
     ) -> State:
-        """Step until the run is whole; `on_step` is told of each measurement.
-
-        Where the stopping rule ends it, `ended` says why.
-        """
+        """Step to the end, telling `on_step`; where a rule ends it, `ended` says why."""
         while len(state.indices) < self.steps():
             state, decision = self.step(state)
             if decision.ends:
@@ -321,6 +324,8 @@ class Campaign:
         )
         scalarizer, values, others = self._objectives.read(self.scalarizer, events)
         indices = tuple(int(e["data"]["index"]) for e in events)
+        if self.overview is not None:
+            self.view = self.overview.again(self.view, indices)
         known = self._noises.read(events)
         return State(indices, values, learned, scalarizer, pending, known, others)
 

@@ -72,6 +72,21 @@ class Journal:
         packed: bytes = msgpack.packb(to_wire(measurement), use_bin_type=True)
         self._save(spectrum_path(self.folder, seq_num), packed)
 
+    def save_strip(self, seq_num: int, strip: Measurement | None, why: str) -> None:
+        """Keep a strip of the overview, or why there is none, before it is used."""
+        path = self.folder / "strips" / f"{seq_num:06d}.msgpack"
+        path.parent.mkdir(exist_ok=True)
+        told = [None if strip is None else to_wire(strip), why]
+        self._save(path, msgpack.packb(told, use_bin_type=True))
+
+    def load_strip(self, seq_num: int) -> tuple[Measurement | None, str] | None:
+        """Return a strip and what was said of it; None where none was taken."""
+        path = self.folder / "strips" / f"{seq_num:06d}.msgpack"
+        if not path.exists():
+            return None
+        packed, why = msgpack.unpackb(path.read_bytes(), raw=False)
+        return None if packed is None else from_wire(Measurement, packed), str(why)
+
     def save_maps(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep arrays under `maps/<name>.npz`."""
         buffer = io.BytesIO()

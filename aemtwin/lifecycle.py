@@ -186,6 +186,7 @@ def _baseline(
     said = campaign.config.model_dump() | {"stop": None}
     changed: dict[str, Any] = {"acquisition": {"name": "random"}, "baseline": False}
     changed["search"] = {**said["search"], "dwell_s": None}  # the usual one
+    changed["inputs"] = {**said["inputs"], "refresh": 0}  # it looks at no image
     if campaign.ended:
         changed["steps"] = max(0, measured - campaign.config.first)
     config = configuration.build(said, changed)

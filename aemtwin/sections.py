@@ -122,6 +122,15 @@ class Inputs(BaseModel):
     scales: tuple[int, ...] = (1,)  # pixels of the image that one of a patch averages
     border: Literal["mirror", "skip"] = "mirror"  # skip: only where patches are whole
     leaky: bool = False  # allow images computed from the spectra; the report says so
+    # lines of the first frame that are taken anew before each decision; 0: none
+    refresh: int = Field(default=0, ge=0)
+
+    @field_validator("refresh")
+    @classmethod
+    def _refresh(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("refresh takes 2 lines or more, or 0 for none")
+        return value
 
     @field_validator("scales")
     @classmethod

@@ -120,6 +120,13 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "values",
     ),
     "measuring": ("decisions", "instruments.protocol", "measurement"),
+    "overview": (
+        "inputs",
+        "instruments.protocol",
+        "journal",
+        "measurement",
+        "measuring",
+    ),
     "values": ("decisions", "gates", "journal", "measurement", "scalarizers"),
     "campaign": (
         "acquisition",
@@ -138,6 +145,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
         "measuring",
         "noises",
         "objectives",
+        "overview",
         "scalarizers",
         "surrogates",
         "terms",

@@ -263,7 +263,7 @@ def test_what_is_damaged_where_it_is_kept_is_refused(kept):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_seeded_schedule_of_all_faults_does_no_harm(tmp_path, seed, monkeypatch):
     monkeypatch.setattr(network, "LATE_S", 0.02)
     monkeypatch.setattr(link, "SILENT_S", 0.1)
