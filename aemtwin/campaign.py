@@ -287,7 +287,7 @@ class Campaign:
         state: State,
         on_step: Callable[[State, Decision], None] | None = None,
     ) -> State:
-        """Step to the end, telling `on_step`; where a rule ends it, `ended` says why."""
+        """Step to the end, telling `on_step`; of a rule's end `ended` says why."""
         while len(state.indices) < self.steps():
             state, decision = self.step(state)
             if decision.ends:

@@ -76,7 +76,8 @@ class Connection:
         least = guard.BEGIN if self.sealed else guard.HEADER
         while len(data) < least:
             data += self._some(min(until, time.monotonic() + FRAME_S))
-        if self.sealed and not guard.intact(data[: guard.BEGIN]):
+        said = guard.seal(data) if self.sealed else None
+        if self.sealed and said is None:
             raise guard.BadFrame("A frame has no checksum, or was damaged in it.")
         head = check(data[: guard.HEADER])
         begin = guard.HEADER + head.ignored
@@ -86,10 +87,13 @@ class Connection:
             self._held = b""
         else:
             whole, self._held = memoryview(data)[:size], data[size:]
-        self.intact = begin == guard.BEGIN and guard.intact(
-            bytes(whole[:begin]), whole[begin:]
-        )
-        return head, whole[begin:]
+        payload = whole[begin:]
+        if said is None and begin == guard.BEGIN:  # a greeting may have one
+            said = guard.seal(bytes(whole[:begin]))
+        if said is not None:
+            guard.require_seal(head, said, payload)
+        self.intact = said is not None
+        return head, payload
 
     def send(self, *parts: bytes | memoryview, piece_s: float = FRAME_S) -> None:
         """Send all of them, each piece in `piece_s` at most.

@@ -35,10 +35,11 @@ VALUES = 12_000  # in one request: 64 KiB hold 7281 floats
 DEPTH = 12  # of lists in lists
 HEADER = message.Message.header_size
 _HEAD = struct.Struct(message.Message.header_format)
-# an annotation: its name, the bytes of its value, and checksums of head and payload
-_SUM = struct.Struct("!4sHII")
+# and an annotation: its name, the bytes of its value, the payload's again, a checksum
+_SEALED = struct.Struct(f"{message.Message.header_format}4sHiI")
 SUM = b"CRC3"
-BEGIN = HEADER + _SUM.size  # bytes of a frame of ours before its payload
+BEGIN = _SEALED.size  # bytes of a frame of ours before its payload
+_SIZE, _AGAIN = slice(12, 16), slice(HEADER + 6, HEADER + 10)  # where the size stands
 CALLING = (message.MSG_INVOKE, message.MSG_PING)
 
 
@@ -103,40 +104,58 @@ def sealed(
     seq: int,
     payload: bytes | memoryview,
 ) -> bytes:
-    """Return the head of a frame of ours, with the checksum of all of it.
+    """Return the head of a frame of ours, with a checksum of all of it.
 
     >>> begin = sealed(message.MSG_RESULT, MSGPACK, 0, 1, b"payload")
-    >>> intact(begin, memoryview(b"payload"))
-    True
-    >>> intact(begin, memoryview(b"pay1oad"))
+    >>> head, said = header(begin[:HEADER]), seal(begin)
+    >>> require_seal(head, said, memoryview(b"payload"))
+    >>> require_seal(head, said, memoryview(b"pay1oad"))
     Traceback (most recent call last):
     aemtwin.remote.guard.BadFrame: A frame was damaged on its way.
     """
-    size, version, ignored = len(payload), constants.PROTOCOL_VERSION, _SUM.size
+    size, version, ignored = len(payload), constants.PROTOCOL_VERSION, BEGIN - HEADER
     checksum = _checksum(kind, flags, seq, size, serializer, ignored)
     fields = kind, flags, seq, size, serializer, ignored, 0, checksum
-    begin = _HEAD.pack(b"PYRO", version, *fields)
-    return begin + _SUM.pack(SUM, 8, zlib.crc32(begin), zlib.crc32(payload))
+    crc = zlib.crc32(payload, _mixed(kind, flags, seq, serializer))
+    return _SEALED.pack(b"PYRO", version, *fields, SUM, 8, size, crc)
 
 
-def intact(begin: bytes, payload: memoryview | None = None) -> bool:
-    """Say whether a frame has checksums, and see that they are right.
+def seal(begin: bytes) -> int | None:
+    """Return the checksum that a frame must have; None if it tells none.
 
     Args:
-        begin: Its first `BEGIN` bytes.
-        payload: What follows; None: of the head alone. Pyro4's own checksum of it is a
-            sum of 16 bits, which knows nothing of the upper half of a size.
+        begin: Its first `BEGIN` bytes, or more.
 
     Raises:
-        BadFrame: If they are not.
+        BadFrame: If its size was damaged: Pyro4's own checksum of the head is a sum of
+            16 bits, which knows nothing of the upper half of it.
     """
     if begin[HEADER : HEADER + 4] != SUM:
-        return False
-    _, _, of_head, of_payload = _SUM.unpack_from(begin, HEADER)
-    wrong = zlib.crc32(begin[:HEADER]) != of_head
-    if wrong or (payload is not None and zlib.crc32(payload) != of_payload):
+        return None
+    if begin[_SIZE] != begin[_AGAIN]:
         raise BadFrame("A frame was damaged on its way.")
-    return True
+    return int.from_bytes(begin[BEGIN - 4 : BEGIN])
+
+
+def require_seal(head: Header, said: int, payload: memoryview) -> None:
+    """Refuse a frame that was damaged on its way.
+
+    Args:
+        head: Of it.
+        said: The checksum that it must have.
+        payload: Of it.
+
+    Raises:
+        BadFrame: If it was.
+    """
+    mixed = _mixed(head.type, head.flags, head.seq, head.serializer)
+    if zlib.crc32(payload, mixed) != said:
+        raise BadFrame("A frame was damaged on its way.")
+
+
+def _mixed(kind: int, flags: int, seq: int, serializer: int) -> int:
+    """Return what a checksum begins with, another where one of these is another."""
+    return (kind << 16 ^ flags ^ seq << 8 ^ serializer << 24) & 0xFFFFFFFF
 
 
 def _checksum(*fields: int) -> int:
