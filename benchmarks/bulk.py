@@ -37,7 +37,10 @@ import zmq
 
 import aemtwin
 from aemtwin.formats.nsid import write_nsid
+from aemtwin.formats.specimens import make_sample
+from aemtwin.instruments.stem import STEM
 from aemtwin.instruments.store import Reference, Store
+from aemtwin.instruments.twin import Twin
 from aemtwin.remote import curve
 from aemtwin.remote.bulk import PIECE, Bulk
 from aemtwin.remote.link import Link, Ranges
@@ -45,7 +48,7 @@ from aemtwin.remote.pull import Puller
 from aemtwin.sample import StoredArray
 from aemtwin.specs import Axis
 from tests.remote.test_bulk import garbage
-from tests.small import small_twin
+from tests.small import small_arrays
 
 MEBI, GIBI = 2**20, 2**30
 SIZES = (1, 16, 128)
@@ -264,12 +267,18 @@ def big(gibi: float, folder: Path) -> dict[str, Any]:
 # Who watches
 
 
-FRAME: dict[str, Any] = {"shape": (400, 512), "dwell_s": 1.5e-5, "channels": ["height"]}
+FRAME: dict[str, Any] = {  # of a beam: a line each 8.7 ms
+    "shape": (400, 512),
+    "dwell_s": 1.5e-5,
+    "channels": ["height"],
+}
 
 
-def watch(uri: str, rid: str, count: int, seen: Any) -> None:
+def watch(uri: str, rid: str, count: int, ready: Any, seen: Any) -> None:
     def one() -> None:
         scope = aemtwin.connect(uri)
+        for _ in ("connected", "begun"):
+            ready.wait()
         lines = [line.seq for line in scope.follow(rid)]
         seen.put(lines == list(range(FRAME["shape"][0])))
         scope.close()
@@ -281,13 +290,15 @@ def watch(uri: str, rid: str, count: int, seen: Any) -> None:
         thread.join()
 
 
-def stalled(uri: str, where: str, rid: str) -> None:
+def stalled(uri: str, where: str, rid: str, ready: Any) -> None:
     """Ask for far more than is ever read, and stop."""
     context = zmq.Context()
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.RCVHWM, 1)
     dealer.connect(where)
     scope = aemtwin.connect(uri)
+    for _ in ("connected", "begun"):
+        ready.wait()
     next(scope.follow(rid))
     for n in range(10_000):
         said = {"n": n, "rid": "recording/0/stored", "seq": 0, "offset": 0, "size": 240}
@@ -297,8 +308,7 @@ def stalled(uri: str, where: str, rid: str) -> None:
 
 def hold(pipe: Any) -> None:
     """Be the instrument: scan, alone and watched, and tell the rates."""
-    twin = small_twin(real_time=True)
-    twin.configure(settle_s=0.0, speed_m_s=1.0)
+    twin = Twin(make_sample(small_arrays()), STEM, name="beam", real_time=True)
     with aemtwin.serve(twin, truth=True) as server:
         data = server._offered._endpoints["data"].replace("*", "127.0.0.1")
         pipe.send((server.uri, data))
@@ -320,16 +330,20 @@ def watchers(count: int) -> dict[str, Any]:
     before, frozen, right = memory_of(instrument.pid)[0], [], []
     for k in range(6):
         name = "watched" if k % 2 else "alone"
-        rid = f"r/{k}/scan"
-        here.send(rid)
-        groups = []
+        rid, groups = f"r/{k}/scan", []
         if name == "watched":
-            time.sleep(0.1)
-            args = uri, rid, count // 2, seen
+            ready = mp.Barrier(count // 2 * 2 + 2)
+            args = uri, rid, count // 2, ready, seen
             groups = [mp.Process(target=watch, args=args) for _ in range(2)]
-            frozen.append(mp.Process(target=stalled, args=(uri, data, rid)))
+            frozen.append(mp.Process(target=stalled, args=(uri, data, rid, ready)))
             for one in (*groups, frozen[-1]):
                 one.start()
+            ready.wait()
+            here.send(rid)
+            time.sleep(0.1)
+            ready.wait()
+        else:
+            here.send(rid)
         rates[name].append(here.recv())
         for one in groups:
             one.join()

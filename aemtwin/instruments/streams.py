@@ -94,24 +94,26 @@ class Streams:
     def wait(
         self, rid: str, after: int, wait_s: float, going_on: Callable[[], bool]
     ) -> Stream | None:
-        """Wait for more than `after` lines, or until it is over.
+        """Wait for more than `after` lines, or until the operation is over.
 
         Args:
             rid: Of the operation.
             after: Lines that are known.
             wait_s: How long at most.
-            going_on: Whether the operation may still have a stream, where it has none.
+            going_on: Whether the operation is not over: after its last line it may
+                take a while to have its answer.
         """
         until = time.monotonic() + wait_s
         with self._changed:
             while True:
                 stream = self._streams.get(rid)
-                if stream is not None and (stream.over or stream.done > after):
+                if stream is not None and stream.done > after:
                     return stream
                 left = until - time.monotonic()
-                if left <= 0 or (stream is None and not going_on()):
+                under_way = stream is not None and not stream.over
+                if left <= 0 or not (under_way or going_on()):
                     return stream
-                self._changed.wait(left if stream is not None else min(left, LOOK_S))
+                self._changed.wait(left if under_way else min(left, LOOK_S))
 
     def read(self, rid: str, seq: int, offset: int, size: int) -> bytes:
         """Return bytes of an array that is on its way, of lines that are there.

@@ -214,12 +214,12 @@ def test_streams_that_are_over_are_forgotten_and_those_under_way_are_not():
     assert streams.find("r/19/scan") is not None
 
 
-def test_who_waits_is_woken_by_a_line_and_by_the_end():
-    streams, woken = Streams(), []
+def test_who_waits_is_woken_by_a_line_and_by_the_end_of_the_operation():
+    streams, woken, going_on = Streams(), [], [True]
     stream = streams.open("r/1/scan", {"a": np.zeros((3, 2))}, {})
 
     def wait(after):
-        found = streams.wait("r/1/scan", after, 30.0, lambda: True)
+        found = streams.wait("r/1/scan", after, 30.0, lambda: going_on[0])
         woken.append((after, found.done, found.over))
 
     waiting = [threading.Thread(target=wait, args=(after,)) for after in (0, 1, 2)]
@@ -228,6 +228,20 @@ def test_who_waits_is_woken_by_a_line_and_by_the_end():
     stream.advance(1)
     waiting[0].join(10)
     stream.close()
+    going_on[0] = False
     for thread in waiting:
         thread.join(10)
     assert sorted(woken) == [(0, 1, False), (1, 1, True), (2, 1, True)]
+
+
+def test_between_the_last_line_and_the_answer_nobody_asks_in_a_circle():
+    streams = Streams()
+    streams.open("r/1/scan", {"a": np.zeros((3, 2))}, {}).close()
+    looks = []
+
+    def going_on():
+        looks.append(True)
+        return len(looks) < 4
+
+    assert streams.wait("r/1/scan", 3, 30.0, going_on).over
+    assert len(looks) == 4  # and not at once, because the frame has no more lines
